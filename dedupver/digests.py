@@ -1,0 +1,98 @@
+"""Columns of 32-byte digests as arrays, and look-up in them by binary search: millions cost no Python object each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dedupver.schema import DIGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WIDTH: Final = 32
+
+Rows = npt.NDArray[np.int64]
+Digests = npt.NDArray[np.uint8]
+"""Shape (n, 32), one digest a row."""
+
+
+def of_list(digests: Sequence[bytes]) -> Digests:
+    """Return the (n, 32) array of a list of digests."""
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, WIDTH)
+
+
+def of_column(column: pa.ChunkedArray | pa.Array) -> Digests:
+    """Return the (n, 32) array of an Arrow column of type DIGEST without nulls."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # no chunk at all
+        return np.empty((0, WIDTH), np.uint8)
+    if len(array) == 0:
+        return np.empty((0, WIDTH), np.uint8)
+    values = np.frombuffer(array.buffers()[1], dtype=np.uint8)
+    start = array.offset * WIDTH
+    return values[start : start + len(array) * WIDTH].reshape(-1, WIDTH)
+
+
+def to_column(digests: Digests) -> pa.Array:
+    """Return the Arrow column of an (n, 32) array."""
+    flat = np.ascontiguousarray(digests)
+    return pa.Array.from_buffers(DIGEST, len(flat), [None, pa.py_buffer(flat)])
+
+
+def order(digests: Digests) -> Rows:
+    """Return the rows in ascending order of digest; equal digests keep their order."""
+    words = _words(digests)
+    return np.lexsort(tuple(words[:, i] for i in (3, 2, 1, 0))).astype(np.int64)
+
+
+def first_of_each(digests: Digests) -> Rows:
+    """Return, in ascending order of digest, the first row that holds each distinct digest."""
+    rows = order(digests)
+    words = _words(digests)[rows]
+    fresh = np.ones(len(rows), dtype=bool)
+    fresh[1:] = (words[1:] != words[:-1]).any(axis=1)
+    return rows[fresh]
+
+
+class Lookup:
+    """A fixed column of distinct digests that answers "in which row?"."""
+
+    def __init__(self, digests: Digests) -> None:
+        """Sort `digests`, shape (n, 32), for look-up."""
+        self._rows = order(digests)
+        self._words = _words(digests)[self._rows]
+        self._prefix = np.ascontiguousarray(self._words[:, 0])
+
+    def __len__(self) -> int:
+        """Return the number of digests."""
+        return len(self._rows)
+
+    def find(self, wanted: Digests) -> Rows:
+        """Return for each row of `wanted`, shape (m, 32), its row in this column, or -1."""
+        found = np.full(len(wanted), -1, dtype=np.int64)
+        if not len(self) or not len(wanted):
+            return found
+        words = _words(wanted)
+        place = np.searchsorted(self._prefix, words[:, 0])
+        open_ = np.arange(len(wanted))
+        while len(open_):  # one pass, but for digests that share their first 8 bytes
+            open_ = open_[place[open_] < len(self)]
+            open_ = open_[self._prefix[place[open_]] == words[open_, 0]]
+            equal = (self._words[place[open_]] == words[open_]).all(axis=1)
+            found[open_[equal]] = self._rows[place[open_[equal]]]
+            open_ = open_[~equal]
+            place[open_] += 1
+        return found
+
+    def has(self, wanted: Digests) -> npt.NDArray[np.bool_]:
+        """Return for each row of `wanted` whether it is in this column."""
+        return self.find(wanted) >= 0
+
+
+def _words(digests: Digests) -> npt.NDArray[np.uint64]:
+    # big-endian words compare like the bytes they are made of
+    return np.ascontiguousarray(digests).view(">u8").reshape(-1, 4).astype(np.uint64)

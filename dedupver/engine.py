@@ -1,0 +1,111 @@
+"""`map` a top-level function over items on a pool of processes that survives a killed worker.
+
+The engine never decides how work is cut or in which order results come: items are the caller's, results keep their
+order, so the number of workers changes no byte of any output.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from tqdm import tqdm
+
+from dedupver.schema import DedupverError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+TRIES: Final = 3
+
+
+class TaskKilled(DedupverError):
+    """A task whose process died each time it was tried."""
+
+
+def workers(asked: int) -> int:
+    """Return the number of processes: `asked`, or for 0 one for each core this process may use."""
+    return asked or len(os.sched_getaffinity(0))
+
+
+def map(  # noqa: A001 - engine.map is the name every caller reads
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    asked: int,
+    label: str,
+    name: Callable[[Item], str] = str,
+) -> list[Result]:
+    """Return `[function(item) for item in items]`, computed by `workers(asked)` processes.
+
+    `function` must be importable by name and idempotent. An exception it raises is raised here. A process that dies
+    (killed, out of memory) is replaced and its item tried again, alone; TaskKilled names the item that kills each
+    process it is given. Progress goes to stderr when that is a terminal.
+    """
+    results: dict[int, Result] = {}
+    with _bar(len(items), label) as bar:
+        if workers(asked) == 1 or len(items) <= 1:
+            for index, item in enumerate(items):
+                results[index] = function(item)
+                bar.update()
+        else:
+            suspects = _together(function, items, results, min(workers(asked), len(items)), bar)
+            for index in suspects:
+                results[index] = _alone(function, items[index], name)
+                bar.update()
+    return [results[index] for index in range(len(items))]
+
+
+def _together(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    results: dict[int, Result],
+    count: int,
+    bar: tqdm[object],
+) -> list[int]:
+    """Run every item, two in flight a process; return those in flight whenever a process died."""
+    waiting = list(reversed(range(len(items))))
+    suspects: list[int] = []
+    while waiting:
+        flying: dict[Future[Result], int] = {}
+        with _pool(count) as pool:
+            try:
+                while waiting or flying:
+                    while waiting and len(flying) < 2 * count:
+                        flying[pool.submit(function, items[waiting[-1]])] = waiting.pop()
+                    for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                        results[flying[future]] = future.result()
+                        del flying[future]
+                        bar.update()
+            except BrokenProcessPool:
+                suspects += sorted(flying.values())
+    return suspects
+
+
+def _alone(function: Callable[[Item], Result], item: Item, name: Callable[[Item], str]) -> Result:
+    for _ in range(TRIES):
+        with _pool(1) as pool:
+            try:
+                return pool.submit(function, item).result()
+            except BrokenProcessPool:
+                continue
+    raise TaskKilled(
+        f"the process that works on {name(item)} died {TRIES} times: it is out of memory, or a record in it crashes a "
+        "library. Set the record aside, or lower the limits in `source` and `fingerprint`"
+    )
+
+
+def _pool(count: int) -> ProcessPoolExecutor:
+    # spawn: a fork would inherit the locks of Arrow's and ONNX Runtime's threads
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _bar(total: int, label: str) -> tqdm[object]:
+    return tqdm(total=total, desc=label, unit="task", file=sys.stderr, disable=None, leave=False)

@@ -1,0 +1,288 @@
+"""params.yaml as frozen, typed values. An unknown key is an error that names its nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from dedupver.schema import EVIDENCE, PARTS, ParamsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Similarity = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """What every section shares: no unknown keys, no later change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Version(Section):
+    """The version being built; `dedupver next` writes this section."""
+
+    name: str = Field("v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    time: str = Field("1970-01-01T00:00:00Z", pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
+    base: Literal["previous", "none"] = "previous"
+
+
+class Columns(Section):
+    """The names that the fields of a record have in tables; null: the source has none."""
+
+    id: str | None = None
+    text: str | None = "text"
+    image: str | None = "image"
+    caption: str | None = "caption"
+    source: str | None = "source"
+    split: str | None = "split"
+    time: str | None = "time"
+    quality: str | None = "quality"
+
+
+class Source(Section):
+    """Where the records come from."""
+
+    path: str = "data/raw"
+    mode: Literal["snapshot", "append"] = "snapshot"
+    columns: Columns = Columns()
+    text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
+    image_suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+    captions: Literal["sidecar", "none"] = "sidecar"
+    references: tuple[str, ...] = ()
+    max_text_bytes: Positive = 10_000_000
+    max_image_bytes: Positive = 200_000_000
+    max_json_depth: Positive = 100
+
+
+class Text(Section):
+    """Fingerprints of texts and captions."""
+
+    shingle: Positive = 3
+    min_tokens: Positive = 5
+    num_perm: Annotated[int, Field(ge=16, le=1024)] = 128
+    seed: int = 1
+    encoder: str | None = "wordllama"
+
+
+class Image(Section):
+    """Fingerprints of images, and how their pixels are decoded."""
+
+    max_pixels: Positive = 100_000_000
+    frame: Literal["first", "middle"] = "first"
+    background: tuple[int, int, int] = (255, 255, 255)
+    hash_size: Literal[8, 16] = 8
+    encoder: str | None = "efficientnet-lite0"
+
+
+class Fingerprint(Section):
+    """The fingerprints to compute; they are part of the index, so a change needs `version.base: none`."""
+
+    text: Text = Text()
+    image: Image = Image()
+
+
+class ByEvidence(Section):
+    """One similarity for each kind of evidence."""
+
+    text: Similarity
+    image: Similarity
+    text_embedding: Similarity
+    image_embedding: Similarity
+
+    def of(self, kind: str) -> float:
+        """Return the similarity of a kind that EVIDENCE names."""
+        return float(getattr(self, kind))
+
+
+class Floor(ByEvidence):
+    """Matches below these are never stored."""
+
+    text: Similarity = 0.6
+    image: Similarity = 0.84
+    text_embedding: Similarity = 0.85
+    image_embedding: Similarity = 0.9
+
+
+class Thresholds(ByEvidence):
+    """Matches below these are no evidence."""
+
+    text: Similarity = 0.8
+    image: Similarity = 0.92
+    text_embedding: Similarity = 0.95
+    image_embedding: Similarity = 0.98
+
+
+class Lsh(Section):
+    """Bands and rows of the banded MinHash index."""
+
+    bands: Positive = 32
+    rows: Positive = 4
+
+
+class Hnsw(Section):
+    """Graph parameters, as hnswlib names them; `neighbours` are asked for at each search."""
+
+    m: Annotated[int, Field(ge=2, le=128)] = 16
+    ef_construction: Positive = 200
+    ef: Positive = 128
+    neighbours: Positive = 32
+    seed: int = 1
+
+
+class Match(Section):
+    """How candidates are found and how far below a threshold matches are kept."""
+
+    floor: Floor = Floor()
+    lsh: Lsh = Lsh()
+    hnsw: Hnsw = Hnsw()
+    image_index: Literal["scan", "hnsw"] = "scan"
+    bucket_cap: Annotated[int, Field(ge=2)] = 128
+    recall_sample: Annotated[int, Field(ge=0)] = 200
+
+
+Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
+Similar = Literal["text", "image", "text_embedding", "image_embedding"]
+TERM: Final = re.compile(rf"^(every|content|{'|'.join(PARTS)})(\.(?:{'|'.join({k for _, k in EVIDENCE.values()})}))?$")
+
+
+class Dedup(Section):
+    """What counts as a duplicate, and which of two duplicates stays."""
+
+    thresholds: Thresholds = Thresholds()
+    similar: tuple[Similar, ...] = ("text", "image", "image_embedding")
+    rules: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"every": "similar"},)
+    history: Literal["frozen", "rejudge"] = "frozen"
+    keep: tuple[Criterion, ...] = ("largest", "longest", "first")
+    sources: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ("test", "validation", "train")
+    reviews: str = "reviews.csv"
+
+    @field_validator("rules")
+    @classmethod
+    def _known_terms(cls, rules: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for rule in rules:
+            if not rule:
+                raise ValueError("an empty rule would make every two records duplicates")
+            for term, value in rule.items():
+                _check_term(term, value)
+        return rules
+
+
+class Manifest(Section):
+    """How the version is written."""
+
+    link: Literal["hardlink", "copy"] = "hardlink"
+
+
+class Engine(Section):
+    """How the work is spread; changes no output byte, so no stage depends on it."""
+
+    workers: Annotated[int, Field(ge=0)] = 0  # 0: one for each core
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    version: Version = Version()
+    source: Source = Source()
+    fingerprint: Fingerprint = Fingerprint()
+    match: Match = Match()
+    dedup: Dedup = Dedup()
+    manifest: Manifest = Manifest()
+    engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _thresholds_reach_the_floor(self) -> Self:
+        for name in EVIDENCE:
+            _above_floor(f"dedup.thresholds.{name}", self.dedup.thresholds.of(name), name, self.match.floor)
+        for rule in self.dedup.rules:
+            for term, value in rule.items():
+                kind = evidence_of(term)
+                if kind and isinstance(value, float):
+                    _above_floor(f"dedup.rules {term}", value, kind, self.match.floor)
+        if self.match.lsh.bands * self.match.lsh.rows > self.fingerprint.text.num_perm:
+            raise ValueError(
+                f"match.lsh needs bands × rows = {self.match.lsh.bands * self.match.lsh.rows} permutations, "
+                f"fingerprint.text.num_perm is {self.fingerprint.text.num_perm}"
+            )
+        return self
+
+
+def evidence_of(term: str) -> str | None:
+    """Return the kind of evidence that a number in a rule's term speaks of: `caption.embedding` → `text_embedding`.
+
+    A bare part means its verified hash: minhash for texts, phash for images. `every` and `content` have none.
+    """
+    part, _, kind = term.partition(".")
+    if part not in PARTS:
+        return None
+    modality = PARTS[part]
+    return next(n for n, (m, k) in EVIDENCE.items() if m == modality and (not kind or k == kind))
+
+
+def load(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises ParamsError that lists every mistake with its key, and for an unknown key the nearest known one.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return Params.model_validate(given)
+    except FileNotFoundError as error:
+        raise ParamsError(f"{path} is missing: run `dedupver init` in the repository's root") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is no YAML: {error}") from error
+    except ValidationError as error:
+        lines = [_explain(e) for e in error.errors()]
+        raise ParamsError(f"{path}:\n" + "\n".join(f"  {line}" for line in lines)) from error
+
+
+def _check_term(term: str, value: object) -> None:
+    if not TERM.match(term):
+        known = ["every", "content", *PARTS, *(f"{p}.{k}" for p, m in PARTS.items() for mm, k in EVIDENCE.values() if mm == m)]
+        raise ValueError(f"unknown term {term!r} in a rule{_nearest(term, known)}")
+    if term in {"every", "content"} and isinstance(value, float):
+        raise ValueError(f"{term} takes `exact` or `similar`; a number needs a part: {{image: {value}, caption: {value}}}")
+    if term == "content" and value != "exact":
+        raise ValueError("content takes `exact`")
+    kind = term.partition(".")[2]
+    if kind and not isinstance(value, float):
+        raise ValueError(f"{term} takes a number, a similarity in [0, 1]")
+    if kind and evidence_of(term) is None:
+        raise ValueError(f"{term}: this part has no {kind}")
+
+
+def _above_floor(name: str, value: float, kind: str, floor: ByEvidence) -> None:
+    if value < floor.of(kind):
+        raise ValueError(
+            f"{name} is {value}, below match.floor.{kind} = {floor.of(kind)}: matches below the floor were never "
+            f"stored. Lower the floor (the match stage runs again), or raise the threshold"
+        )
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{where} is no known key{_nearest(str(error['loc'][-1]), _keys_beside(error['loc']))}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    shown = "" if isinstance(error["input"], dict) else f" (it is {error['input']!r})"
+    return f"{where}: {message}{shown}" if where else message
+
+
+def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
+    model: Any = Params
+    for step in location[:-1]:
+        field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
+        model = field.annotation if field else None
+    return list(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}"

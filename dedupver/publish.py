@@ -1,0 +1,182 @@
+"""The clean dataset in the form that it came in: files are linked, tables are written with their kept rows alone."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dedupver import store
+from dedupver.records import lines, parquet, separated
+from dedupver.records.files import Present, kind_of, sidecar
+from dedupver.records.formats import line_format
+from dedupver.records.paths import inside, reason
+from dedupver.records.tables import Table
+from dedupver.schema import IntegrityError, SourceError, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from dedupver import params
+
+GROUP_BYTES: Final = 64 << 20
+"""A row group of Parquet is written when it holds so many bytes in memory."""
+
+Rows = npt.NDArray[np.int64]
+
+
+def publish(root: Path, target: Path, kept: pa.Table, source: params.Source, link: str) -> int:
+    """Write the records that `kept` names below `target`, an empty folder.
+
+    `kept` has the columns path and row; row -1 stands for a whole file. What a row or a file brings along — the image
+    that it names, the caption beside it — is linked too. Returns the number of records.
+    Raises SourceError where the source is no longer what was read, IntegrityError for a path that leaves the source.
+    """
+    folder = _Folder(root.resolve(), target, source, link)
+    for path, rows in _by_path(kept):
+        folder.put(path, rows)
+    return int(kept.num_rows)
+
+
+class _Folder:
+    """The target, and what it holds already."""
+
+    def __init__(self, root: Path, target: Path, source: params.Source, how: str) -> None:
+        self._root, self._target, self._source, self._how = root, target, source, how
+        self._present = Present(root)
+        self._linked: set[str] = set()
+
+    def put(self, path: str, rows: Rows) -> None:
+        try:
+            place = self._place(path)
+            inside(self._root, path)
+            if rows[0] < 0:
+                self._put_file(path)
+            else:
+                self._put_rows(path, place, rows)
+        except Unreadable as verdict:
+            raise _changed(path, str(verdict)) from verdict
+        except parquet.DAMAGED as error:
+            if isinstance(error, OSError) and error.errno:  # of the disk, not of the data
+                raise
+            raise _changed(path, reason(error)) from error
+
+    def _put_file(self, path: str) -> None:
+        self._link(path)
+        caption = sidecar(path, self._present, self._source)
+        if caption:
+            self._link(caption)
+
+    def _put_rows(self, path: str, place: Path, rows: Rows) -> None:
+        table = Table(self._root, path, self._source)
+        kind = kind_of(path, self._source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        count = 0
+        for row in _write_parquet(table, place, rows) if kind == "parquet" else _write_lines(table, kind, place, rows):
+            image = table.image_path(row)
+            if image:
+                self._link(image)
+            count += 1
+        if count != len(rows):
+            raise _changed(path, f"it has {count} of the {len(rows)} rows to keep")
+
+    def _link(self, path: str) -> None:
+        if path not in self._linked:
+            self._linked.add(path)
+            store.link(inside(self._root, path), self._place(path), self._how)
+
+    def _place(self, path: str) -> Path:
+        if path.startswith("/") or "\0" in path or not path or ".." in PurePosixPath(path).parts:
+            raise IntegrityError(
+                f"{path!r} is no path within the source: the manifest is damaged, run `dedupver check`"
+            )
+        return self._target / path
+
+
+def _by_path(kept: pa.Table) -> Iterator[tuple[str, Rows]]:
+    """Yield each path, in order, with its rows, ascending."""
+    kept = kept.select(["path", "row"]).sort_by([("path", "ascending"), ("row", "ascending")]).combine_chunks()
+    if not kept.num_rows:
+        return
+    codes = kept["path"].combine_chunks().dictionary_encode().indices.to_numpy()
+    rows = kept["row"].to_numpy()
+    edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), kept.num_rows]
+    for begin, end in itertools.pairwise(edges):
+        yield kept["path"][begin].as_py(), rows[begin:end]
+
+
+def _write_lines(table: Table, kind: str | None, place: Path, rows: Rows) -> Iterator[Mapping[str, object]]:
+    """Copy what precedes the rows, the kept rows and blank lines, byte for byte; yield each kept row."""
+    begin = lines.after_bom(table.file)
+    header = separated.header(table.file, begin) if kind == "csv" else b""
+    begin += len(header)
+    form = line_format(table, kind or "jsonl", header)
+    with table.file.open("rb") as file, place.open("xb") as out:
+        out.write(file.read(begin))
+        wanted = iter(rows.tolist())
+        following = next(wanted, None)
+        records = lines.records(table.file, begin, table.file.stat().st_size, table.longest, quoted=form.quoted)
+        for number, line in enumerate(records):
+            if line is not None and (number == following or form.blank(line)):
+                out.write(line)
+            if number == following and line is not None:
+                following = next(wanted, None)
+                yield form.parse(line) if table.image_columns() else {}
+
+
+def _write_parquet(table: Table, place: Path, rows: Rows) -> Iterator[Mapping[str, object]]:
+    """Write the kept rows with the schema, metadata and compression of the source; yield what names their images."""
+    with (
+        parquet.open_file(table.file) as file,
+        place.open("xb") as out,
+        pq.ParquetWriter(out, file.schema_arrow, **_like(file)) as writer,
+    ):
+        held: list[pa.RecordBatch] = []
+        for batch in _kept_batches(file, rows):
+            held.append(batch)
+            if sum(each.nbytes for each in held) >= GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(held))
+                held = []
+            yield from parquet.rows_of(batch.select(parquet.naming_images(batch.schema, table)))
+        if held:
+            writer.write_table(pa.Table.from_batches(held))
+
+
+def _kept_batches(file: pq.ParquetFile, rows: Rows) -> Iterator[pa.RecordBatch]:
+    at = 0
+    for group in range(file.num_row_groups):
+        count = file.metadata.row_group(group).num_rows
+        if len(_within(rows, at, count)):
+            begin = at
+            for batch in file.iter_batches(parquet.batch_rows(file), row_groups=[group]):
+                wanted = _within(rows, begin, batch.num_rows)
+                begin += batch.num_rows
+                if len(wanted):
+                    yield batch.take(pa.array(wanted))
+        at += count
+
+
+def _within(rows: Rows, begin: int, count: int) -> Rows:
+    first, last = np.searchsorted(rows, [begin, begin + count])
+    return rows[first:last] - begin
+
+
+def _like(file: pq.ParquetFile) -> dict[str, Any]:
+    """Return the writer's options that the file was written with."""
+    group = file.metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    return {
+        "compression": {c.path_in_schema: c.compression.replace("UNCOMPRESSED", "NONE") for c in columns},
+        "use_deprecated_int96_timestamps": any(c.physical_type == "INT96" for c in columns),
+        "store_schema": b"ARROW:schema" in (file.metadata.metadata or {}),
+    }
+
+
+def _changed(path: str, why: str) -> SourceError:
+    return SourceError(f"{path} can't be published: {why}. Restore what was read, or run `dvc repro` again")

@@ -1,0 +1,30 @@
+"""Source formats → batches of raw records (schema RAW): `plan` cuts the source into tasks, `read` reads one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dedupver.records import files, formats
+from dedupver.records.plan import plan
+from dedupver.records.record import Raw, Task, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from dedupver import params
+
+__all__ = ["Task", "plan", "read"]
+
+
+def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBatch]:
+    """Read the records of one task, in the order of the source, as batches of bounded size (schema RAW).
+
+    What can't be read is a record as well, without a payload: its `code` and `detail` say why.
+    """
+    if task.code:
+        return batches([Raw.broken(task.paths[0], source, task.code, task.detail)])
+    of_format = files.read if task.format == "file" else formats.read
+    return batches(of_format(root.resolve(), task, source))

@@ -1,0 +1,127 @@
+"""The source cut into tasks of fixed size, so that no output depends on how many workers there are."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, Final
+
+from dedupver.records import formats, lines, parquet, separated
+from dedupver.records.files import TABLES, kind_of, sidecar
+from dedupver.records.paths import inside, reason, walk
+from dedupver.records.record import Task
+from dedupver.records.tables import Table
+from dedupver.schema import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from dedupver import params
+
+TASK_BYTES: Final = 64 << 20
+TASK_FILES: Final = 2_000
+TASK_ROWS: Final = 50_000
+SAMPLE: Final = 1_000
+"""So many rows of JSON Lines say which columns a file has."""
+
+
+def plan(root: Path, source: params.Source) -> list[Task]:
+    """Cut the source into tasks, sorted by path and place; each record is in exactly one.
+
+    Raises SourceError where `root` is no folder, or where the columns of a table are not those that params name.
+    """
+    root = root.resolve()
+    paths = list(walk(root))
+    kinds = {path: kind_of(path, source) for path in paths}
+    tasks: list[Task] = []
+    for path in (p for p in paths if kinds[p] in TABLES.values()):
+        tasks += _table_tasks(root, path, kinds[path] or "", source)
+    images = {path for path in paths if kinds[path] == "image"}
+    if images and source.columns.image is not None:
+        images -= _bound(root, tasks, source)
+    captions = {sidecar(path, kinds, source) for path in images}
+    files = (p for p in paths if p in images or (kinds[p] in {"text", None} and p not in captions))
+    tasks += _file_tasks(root, files)
+    return sorted(tasks, key=lambda task: (task.paths[0], task.start))
+
+
+def _file_tasks(root: Path, paths: Iterable[str]) -> Iterator[Task]:
+    held: list[str] = []
+    size = 0
+    for path in paths:
+        held.append(path)
+        size += _size(root / path)
+        if len(held) >= TASK_FILES or size >= TASK_BYTES:
+            yield Task(tuple(held), "file", 0, 0, -1)
+            held, size = [], 0
+    if held:
+        yield Task(tuple(held), "file", 0, 0, -1)
+
+
+def _table_tasks(root: Path, path: str, kind: str, source: params.Source) -> list[Task]:
+    """Return the tasks of a table, or the one that says why it can't be read."""
+    try:
+        inside(root, path)
+        return list(_CUT[kind](Table(root, path, source)))
+    except Unreadable as verdict:
+        return [Task((path,), kind, 0, 0, -1, code=verdict.code, detail=verdict.reason)]
+    except parquet.DAMAGED as error:
+        return [Task((path,), kind, 0, 0, -1, code="unreadable_file", detail=reason(error))]
+
+
+def _jsonl(table: Table) -> Iterator[Task]:
+    cuts = lines.cuts(table.file, lines.after_bom(table.file), TASK_BYTES, TASK_ROWS, quoted=False)
+    tasks = [Task((table.path,), "jsonl", *cut) for cut in cuts]
+    rows = (row for task in tasks for row in formats.rows(table, task) if isinstance(row, dict))
+    names: dict[str, None] = {}
+    for row in itertools.islice(rows, SAMPLE):
+        names |= dict.fromkeys(row)
+    if names:
+        table.check(list(names))
+    yield from tasks
+
+
+def _csv(table: Table) -> Iterator[Task]:
+    begin = lines.after_bom(table.file)
+    header = separated.header(table.file, begin)
+    if header:
+        table.check(separated.cells(header))
+        for cut in lines.cuts(table.file, begin + len(header), TASK_BYTES, TASK_ROWS, quoted=True):
+            yield Task((table.path,), "csv", *cut, header=header)
+
+
+def _parquet(table: Table) -> Iterator[Task]:
+    with parquet.open_file(table.file) as file:
+        table.check(file.schema_arrow.names)
+    for start, stop in parquet.cuts(table.file, TASK_BYTES, TASK_ROWS):
+        yield Task((table.path,), "parquet", start, stop, start)
+
+
+_CUT: Final = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
+
+
+def _bound(root: Path, tasks: Iterable[Task], source: params.Source) -> set[str]:
+    """Return the images that rows name: they are parts of those records and none of their own."""
+    found: set[str] = set()
+    for task in tasks:
+        if not task.code:
+            table = Table(root, task.paths[0], source)
+            with contextlib.suppress(*parquet.DAMAGED):  # `read` says so
+                found |= {path for row in _image_rows(table, task) if (path := table.image_path(row))}
+    return found
+
+
+def _image_rows(table: Table, task: Task) -> Iterator[Mapping[str, object]]:
+    if task.format == "parquet":
+        return parquet.images(table) if task.start == 0 else iter(())
+    if task.format == "csv" and not set(table.image_columns()) & set(separated.cells(task.header)):
+        return iter(())
+    return (row for row in formats.rows(table, task) if isinstance(row, dict))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,93 @@
+"""One raw record, the description of a chunk of them, and how they are gathered into Arrow batches."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+import pyarrow as pa
+
+from dedupver.records.paths import printable, role_of
+from dedupver.schema import RAW, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dedupver import params
+
+BATCH_ROWS: Final = 2_000
+BATCH_BYTES: Final = 64 << 20
+DETAIL: Final = 200  # characters of a reason that are kept
+_FIELDS: Final = operator.attrgetter(*RAW.names)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One chunk of the source.
+
+    `start` and `stop` are offsets in bytes for the formats made of lines and row numbers for Parquet; files are named
+    by `paths` alone. `first_row` is the number of the first row. `header` is CSV's first record. `code` and `detail`
+    are set where a table can't be read at all.
+    """
+
+    paths: tuple[str, ...]
+    format: str  # file | jsonl | csv | parquet
+    start: int
+    stop: int
+    first_row: int
+    header: bytes = b""
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Raw:
+    """A row of the schema RAW, under the same names."""
+
+    path: str
+    row: int
+    role: str
+    id: str | None = None
+    text: bytes | None = None
+    image: bytes | None = None
+    caption: bytes | None = None
+    source: str | None = None
+    split: str | None = None
+    time: str | None = None
+    quality: float | None = None
+    code: str | None = None
+    detail: str | None = None
+
+    def quarantine(self, verdict: Unreadable) -> Self:
+        """Let the payload go, keep the reason, and make sure that the record has a name."""
+        self.text = self.image = self.caption = None
+        self.code, self.detail = verdict.code, printable(verdict.reason)[:DETAIL]
+        if self.id is None:
+            self.id = self.path if self.row < 0 else f"{self.path}#{self.row}"
+        return self
+
+    @classmethod
+    def broken(cls, path: str, source: params.Source, code: str, detail: str) -> Self:
+        """Return the one record that stands for a file which can't be read."""
+        return cls(printable(path), -1, role_of(path, source)).quarantine(Unreadable(code, detail))
+
+
+def batches(rows: Iterable[Raw]) -> Iterator[pa.RecordBatch]:
+    """Gather records into batches of at most BATCH_ROWS rows and about BATCH_BYTES bytes."""
+    held: list[Raw] = []
+    size = 0
+    for row in rows:
+        held.append(row)
+        size += len(row.text or b"") + len(row.image or b"") + len(row.caption or b"")
+        if len(held) >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield _batch(held)
+            held, size = [], 0
+    if held:
+        yield _batch(held)
+
+
+def _batch(rows: Sequence[Raw]) -> pa.RecordBatch:
+    columns = zip(*map(_FIELDS, rows), strict=True)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, RAW, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=RAW)

@@ -1,0 +1,80 @@
+"""Comma-separated values (RFC 4180): the first record names the columns; rows are numbered from the one after it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from typing import TYPE_CHECKING, Final
+
+from dedupver.records import lines
+from dedupver.schema import Unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dedupver.records.tables import Table
+
+LONGEST_HEADER: Final = 1 << 20
+
+
+class Separated:
+    """How the records of one file are read (`lines.Format`)."""
+
+    quoted = True
+
+    def __init__(self, table: Table, header: bytes) -> None:
+        """Take the names of the columns from the header."""
+        self._names = cells(header)
+        self._images = table.image_columns()
+        self._text, self._caption = table.columns.text, table.columns.caption
+
+    def blank(self, line: bytes) -> bool:
+        """Return whether a record is an empty line."""
+        return not line.rstrip(b"\r\n")
+
+    def parse(self, line: bytes) -> dict[str, object]:
+        """Return the fields of a record by column.
+
+        CSV has no null: an empty text beside an image, and an empty caption beside a text, are left out. Any other
+        empty text or caption is an empty one. Raises Unreadable: bad_utf8, bad_row.
+        """
+        fields = cells(line)
+        if len(fields) != len(self._names):
+            raise Unreadable("bad_row", f"{len(fields)} fields, the header has {len(self._names)}")
+        row: dict[str, object] = dict(zip(self._names, fields, strict=True))
+        has_image = any(row.get(name) for name in self._images)
+        if has_image and self._text and not row.get(self._text):
+            row.pop(self._text, None)
+        if not has_image and self._text and row.get(self._text) and self._caption and not row.get(self._caption):
+            row.pop(self._caption, None)
+        return row
+
+
+def header(path: Path, start: int) -> bytes:
+    """Return the first record, empty for an empty file.
+
+    Raises OSError, or Unreadable where it names no columns.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        found = next(lines.ends(file, start, min(size, LONGEST_HEADER), quoted=True), None)
+        if found is None:
+            return b""
+        file.seek(start)
+        line = file.read(int(found[0]) - start)
+    cells(line)
+    return line
+
+
+def cells(line: bytes) -> list[str]:
+    """Return the fields of one record.
+
+    Raises Unreadable: bad_utf8, bad_row.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), len(line)))  # it is the process's; ours is on the whole row
+    try:
+        return next(csv.reader((line.decode(),), strict=True), [])
+    except UnicodeDecodeError as error:
+        raise Unreadable("bad_utf8", f"byte {error.start} of the row is no UTF-8") from error
+    except csv.Error as error:
+        raise Unreadable("bad_row", f"no CSV: {error}") from error

@@ -1,0 +1,183 @@
+"""The tables every step reads and writes, the words they use, and the errors. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+FORMAT: Final = 1
+"""The version of every file format written here; a file of another format is refused."""
+
+PARTS: Final = {"text": "text", "image": "image", "caption": "text"}
+"""Part name → modality. A record holds one or more parts, each at most once."""
+
+EVIDENCE: Final = {
+    "text": ("text", "minhash"),
+    "image": ("image", "phash"),
+    "text_embedding": ("text", "embedding"),
+    "image_embedding": ("image", "embedding"),
+}
+"""Name in params (floors, thresholds) → (modality, kind of fingerprint)."""
+
+DIGEST: Final = pa.binary(32)
+
+PART: Final = pa.struct(
+    [
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("modality", pa.string(), nullable=False),
+        pa.field("sha256", DIGEST, nullable=False),  # of the bytes
+        pa.field("content", DIGEST, nullable=False),  # of the normalised content
+    ]
+)
+
+RAW: Final = pa.schema(
+    [
+        pa.field("id", pa.string()),  # null: to be named after the content
+        pa.field("path", pa.string(), nullable=False),  # of the file, relative to the source
+        pa.field("row", pa.int64(), nullable=False),  # within the file; -1 for a whole file
+        pa.field("role", pa.string(), nullable=False),  # data | reference
+        pa.field("text", pa.large_binary()),
+        pa.field("image", pa.large_binary()),
+        pa.field("caption", pa.large_binary()),
+        pa.field("source", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("time", pa.string()),
+        pa.field("quality", pa.float64()),
+        pa.field("code", pa.string()),  # set: the record can't be read, and this is why
+        pa.field("detail", pa.string()),
+    ]
+)
+"""What `records` hands to `fingerprint`, a batch at a time; never written to disk."""
+
+RECORD: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("parts", pa.list_(PART), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("pixels", pa.int64(), nullable=False),
+        pa.field("chars", pa.int64(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("time", pa.string()),
+        pa.field("quality", pa.float64()),
+        pa.field("code", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+)
+"""A record without its payload. `code` and `detail` are set for the quarantined alone."""
+
+CONTENT: Final = pa.schema(
+    [
+        pa.field("modality", pa.string(), nullable=False),
+        pa.field("sha256", DIGEST, nullable=False),
+        pa.field("content", DIGEST, nullable=False),
+        pa.field("pixels", pa.int64(), nullable=False),
+        pa.field("chars", pa.int64(), nullable=False),
+    ]
+)
+"""Distinct byte strings and the normalised content each holds."""
+
+MATCH: Final = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),  # a key of EVIDENCE
+        pa.field("left", DIGEST, nullable=False),  # the newer content, or the greater digest
+        pa.field("right", DIGEST, nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # a similarity in [0, 1]
+    ]
+)
+"""Verified matches of distinct contents at or above the floor."""
+
+HOT: Final = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("group", pa.uint64(), nullable=False),
+        pa.field("content", DIGEST, nullable=False),
+    ]
+)
+"""Members of buckets too large for all their pairs; `resolve` verifies what it needs of them."""
+
+RECALL: Final = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("left", DIGEST, nullable=False),
+        pa.field("right", DIGEST, nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("found", pa.bool_(), nullable=False),
+    ]
+)
+"""True matches of a fixed sample, by brute force, and whether the search found each."""
+
+OUTCOME: Final = [
+    pa.field("version", pa.string(), nullable=False),  # that brought this content of the record
+    pa.field("action", pa.string(), nullable=False),  # keep | drop | quarantine | gone
+    pa.field("reason", pa.string(), nullable=False),
+    pa.field("representative", pa.string()),
+    pa.field("method", pa.string()),
+    pa.field("score", pa.float64()),
+    pa.field("threshold", pa.float64()),
+    pa.field("evidence", pa.string()),
+    pa.field("rule", pa.string()),
+    pa.field("decided", pa.string(), nullable=False),  # the version that decided
+    pa.field("decided_at", pa.string(), nullable=False),  # that version's time, from params
+]
+
+DECISION: Final = pa.schema([*RECORD, *OUTCOME])
+"""A record and what was decided of it: the manifest's table, and the audit trail."""
+
+REVIEW: Final = pa.schema(
+    [
+        pa.field("left", pa.string(), nullable=False),
+        pa.field("right", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),  # same | different
+    ]
+)
+
+
+class DedupverError(Exception):
+    """Something the user can mend. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class ParamsError(DedupverError):
+    """params.yaml, or a choice in it that disagrees with the data or the base."""
+
+    exit_code = 3
+
+
+class ModelError(DedupverError):
+    """A model that can't be loaded: a missing package or file."""
+
+    exit_code = 3
+
+
+class SourceError(DedupverError):
+    """The raw data can't be taken as a whole: duplicate ids, a column that is gone."""
+
+    exit_code = 4
+
+
+class IntegrityError(DedupverError):
+    """A file of ours is not what its digest says, or an invariant does not hold."""
+
+    exit_code = 5
+
+
+class StateError(DedupverError):
+    """The repository is not in the state that a command needs."""
+
+    exit_code = 6
+
+
+class Unreadable(Exception):  # noqa: N818 - a verdict on one record, not an error of the program
+    """One record that must be quarantined."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        """Keep the code (a stable word) and the reason (for people)."""
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason

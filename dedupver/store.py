@@ -1,0 +1,198 @@
+"""Read and write tables, arrays, JSON and whole directories: atomic, digested, never unverified.
+
+The order of a write is: temporary name in the same directory, fsync, rename, fsync of the directory. A directory is
+built under a temporary name and renamed when its `files.json` — the sha256 of each of its files — is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dedupver.schema import FORMAT, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LISTING: Final = "files.json"
+BLOCK: Final = 1 << 20
+
+
+def canonical_json(value: object) -> bytes:
+    """One line of JSON with sorted keys and no NaN: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1).encode() + b"\n"
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; when the block ends well it becomes `path`, else it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write canonical JSON atomically."""
+    write_bytes(path, canonical_json(value))
+
+
+def write_table(path: Path, table: pa.Table | Iterable[pa.Table], schema: pa.Schema) -> int:
+    """Write a table, or a stream of tables, as Parquet; return the number of rows.
+
+    Raises `pyarrow.ArrowInvalid` when a table does not fit the schema.
+    """
+    tables = [table] if isinstance(table, pa.Table) else table
+    rows = 0
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for each in tables:
+            writer.write_table(each.select(schema.names).cast(schema))
+            rows += each.num_rows
+    return rows
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a Parquet table of ours. The caller has opened its directory with `verified`."""
+    return pq.read_table(path, schema=schema)
+
+
+def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write a dense array in numpy's own format, without pickle."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_array(path: Path) -> np.ndarray[Any, Any]:
+    """Map a dense array into memory, read-only."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+@contextlib.contextmanager
+def building(path: Path) -> Iterator[Path]:
+    """Give a temporary directory; when the block ends well it replaces `path`, with a listing of digests."""
+    temporary = path.with_name(f".{path.name}.building")
+    _remove(temporary)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        seal(temporary)
+        _remove(path)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        _remove(temporary)
+
+
+def seal(directory: Path) -> None:
+    """Write the listing: the sha256 of every file below `directory`."""
+    files = {str(p.relative_to(directory)): sha256_file(p) for p in _files(directory)}
+    write_json(directory / LISTING, {"format": FORMAT, "sha256": files})
+
+
+def verified(directory: Path) -> Path:
+    """Check every file below `directory` against its listing, then return it.
+
+    Raises IntegrityError that names the first file which is missing, added or altered, or an unknown format.
+    """
+    listing = directory / LISTING
+    if not listing.is_file():
+        raise IntegrityError(f"{listing} is missing: run `dvc checkout`, or `dvc repro` to build {directory} again")
+    stated = read_json(listing)
+    if stated.get("format") != FORMAT:
+        raise IntegrityError(f"{directory} has format {stated.get('format')}, this release reads format {FORMAT}")
+    expected: dict[str, str] = stated["sha256"]
+    present = {str(p.relative_to(directory)) for p in _files(directory)}
+    for name in sorted(expected.keys() | present):
+        _verify(directory / name, expected.get(name), present=name in present)
+    return directory
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON that dedupver wrote.
+
+    Raises IntegrityError where it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise IntegrityError(f"{path} is damaged ({error}): run `dvc checkout {path.parent}`") from error
+
+
+def link(source: Path, target: Path, how: str = "hardlink") -> None:
+    """Make `target` hold `source`'s bytes: by a hard link where asked for and possible, else by a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if how == "hardlink":
+        try:
+            os.link(source, target, follow_symlinks=True)
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
+                raise
+        else:
+            return
+    shutil.copyfile(source, target)
+
+
+def link_tree(source: Path, target: Path, how: str = "hardlink") -> None:
+    """`link` every file below `source` to the same place below `target`."""
+    for path in _files(source, hidden=True):
+        link(path, target / path.relative_to(source), how)
+
+
+def _verify(path: Path, expected: str | None, *, present: bool) -> None:
+    if expected is None:
+        raise IntegrityError(f"{path} is not in its directory's {LISTING}: remove it, or run `dvc checkout`")
+    if not present:
+        raise IntegrityError(f"{path} is missing: run `dvc checkout`")
+    found = sha256_file(path)
+    if found != expected:
+        raise IntegrityError(
+            f"{path} is damaged: sha256 {found[:12]}…, expected {expected[:12]}…. Remove its copy from DVC's cache and "
+            "`dvc pull`, or rebuild it with `dvc repro --force`"
+        )
+
+
+def _files(directory: Path, *, hidden: bool = False) -> list[Path]:
+    found = [p for p in directory.rglob("*") if p.is_file()]
+    return sorted(p for p in found if hidden or p != directory / LISTING)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
