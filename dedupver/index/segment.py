@@ -48,6 +48,10 @@ class Segment:
             self._array("text.sets.offsets", np.zeros(1, np.int64)), self._array("text.sets.values", np.empty(0, np.uint32))
         )
 
+    def signatures(self) -> npt.NDArray[np.uint32]:
+        """Return the MinHash signatures (n, permutations); only fresh fingerprints have them."""
+        return self._array("text.minhash", np.empty((0, 1 << 10), np.uint32))
+
     def bands(self, count: int) -> lsh.BandTable:
         """Return the LSH tables of the texts."""
         keys = self._array("text.bands.keys", np.empty((count, 0), np.uint64))
@@ -102,13 +106,13 @@ class Index:
         return cls(tuple(Segment(path / "segments" / name) for name in stated["segments"]), stated["built_with"])
 
     def require(self, wanted: dict[str, Any]) -> None:
-        """Refuse params that disagree with those the index was built with.
+        """Refuse params that disagree with those the index was built with; only the sections of `wanted` are compared.
 
         Raises ParamsError that shows both sides.
         """
         if not self.segments:
             return
-        have, want = _flat(self.built_with), _flat(wanted)
+        have, want = _flat({k: v for k, v in self.built_with.items() if k in wanted}), _flat(wanted)
         wrong = [k for k in sorted(have.keys() | want.keys()) if have.get(k) != want.get(k)]
         if wrong:
             lines = "\n".join(f"  {k}: the base has {have.get(k)!r}, params have {want.get(k)!r}" for k in wrong)

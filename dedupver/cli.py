@@ -1,0 +1,210 @@
+"""The command line: parse, call, print, exit. Answers go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from dedupver import __version__
+from dedupver.schema import DedupverError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HELP: Final = """Versions of a clean dataset: each deduplicated against itself and all before it, each drop explained.
+
+DVC runs the pipeline (`dvc repro`); these commands open versions and answer questions about them.
+
+Exit codes: 0 done, 1 another error, 2 wrong usage, 3 params or a model, 4 the source data, 5 a damaged file or an
+invariant that does not hold, 6 the repository is not in the state that the command needs.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    epilog="Example: dedupver -C my-dataset diff v1 v2",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def main() -> None:
+    """Run the command line; end with the exit code of what went wrong."""
+    try:
+        app()
+    except DedupverError as error:
+        from dedupver.terminal import plain  # noqa: PLC0415
+
+        typer.echo("error: " + "\n".join(map(plain, str(error).split("\n"))), err=True)
+        sys.exit(error.exit_code)
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
+    if asked:
+        typer.echo(f"dedupver {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", "-C", metavar="DIR", help="The dataset's folder; by default the nearest with a params.yaml."),
+    ] = None,
+    version: Annotated[  # noqa: ARG001 - its callback does it all
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    context.obj = root
+
+
+@app.command(epilog="Example: dedupver init")
+def init(
+    context: typer.Context,
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="Rewrite dvc.yaml and stages/ for this release.")] = False,
+) -> None:
+    """Write dvc.yaml, params.yaml and stages/ into a git and DVC repository."""
+    from dedupver import versions  # noqa: PLC0415
+
+    _say(versions.init(context.obj or _repository(), upgrade=upgrade))
+
+
+@app.command("next", epilog="Example: dedupver next v2")
+def next_version(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The new version's name.")],
+    time: Annotated[str | None, typer.Option(metavar="TIME", help="Its time, as 2026-01-31T12:00:00Z.")] = None,
+) -> None:
+    """Open the next version: what is released becomes the base that it is compared with."""
+    from dedupver import versions  # noqa: PLC0415
+
+    versions.next_version(_root(context), name, time=time)
+    typer.echo(f"{name} is open: add its data to the source, then run `dvc repro`", err=True)
+
+
+@app.command(epilog="Example: dedupver replay stricter -S dedup.thresholds.text=0.85")
+def replay(
+    context: typer.Context,
+    branch: Annotated[str, typer.Argument(help="The new branch that holds the replayed versions.")],
+    set_param: Annotated[
+        list[str] | None, typer.Option("--set-param", "-S", metavar="KEY=VALUE", help="A param to change throughout.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build all versions again, one by one, on a new branch; with other params: what history would have been."""
+    from dedupver import versions  # noqa: PLC0415
+
+    rows = versions.replay(_root(context), branch, set_param or [])
+    _answer(rows, _replayed(rows), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver run match")
+def run(context: typer.Context, stage: Annotated[str, typer.Argument(help="fingerprint, match, dedup or manifest.")]) -> None:
+    """Run one stage without DVC, for debugging; `dvc repro` is how versions are built."""
+    from dedupver import pipeline  # noqa: PLC0415
+
+    if stage not in pipeline.STAGES:
+        raise typer.BadParameter(f"{stage!r} is none of {', '.join(pipeline.STAGES)}")
+    pipeline.run(stage, _root(context))
+
+
+@app.command(epilog="Example: dedupver diff v1 v2")
+def diff(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="A", help="A git revision, or `workspace`.")],
+    new: Annotated[str, typer.Argument(metavar="[B]", help="The other; by default the working tree.")] = "workspace",
+    as_json: Json = False,
+) -> None:
+    """Show which records were added, dropped, restored, re-homed … from version A to version B, and why."""
+    from dedupver import query, terminal  # noqa: PLC0415
+
+    root = _root(context)
+    with query.at_revision(root, old) as a, query.at_revision(root, new) as b:
+        changes = query.diff(a.live(), b.live())
+    listed = [dataclasses.asdict(change) for change in changes]
+    _answer({"counts": query.count(changes), "changes": listed}, terminal.changes(changes), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver explain photos/0042.jpg")
+def explain(
+    context: typer.Context,
+    record: Annotated[str, typer.Argument(metavar="ID", help="The record's id.")],
+    revision: Annotated[str, typer.Option("--rev", metavar="REV", help="The git revision to ask.")] = "workspace",
+    as_json: Json = False,
+) -> None:
+    """Show why a record is kept or dropped: its history, representative, scores, and what would change that."""
+    from dedupver import query, terminal  # noqa: PLC0415
+
+    with query.at_revision(_root(context), revision) as log:
+        found = query.explain(log, record)
+    _answer(dataclasses.asdict(found), terminal.explanation(found), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver show --rev v1 --json")
+def show(
+    context: typer.Context,
+    revision: Annotated[str, typer.Option("--rev", metavar="REV", help="The git revision to show.")] = "workspace",
+    as_json: Json = False,
+) -> None:
+    """Show what each version brought, what the newest holds, and its largest clusters."""
+    from dedupver import query, terminal  # noqa: PLC0415
+
+    with query.at_revision(_root(context), revision) as log:
+        found = query.show(log)
+    _answer(found, terminal.summary(found), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver check")
+def check(context: typer.Context, as_json: Json = False) -> None:
+    """Check the version in the working tree: every file's digest, every invariant of its decisions."""
+    from dedupver import check as checks  # noqa: PLC0415
+    from dedupver import terminal  # noqa: PLC0415
+
+    found = checks.check(_root(context))
+    _answer([dataclasses.asdict(finding) for finding in found], terminal.findings(found), as_json=as_json)
+    if found:
+        raise typer.Exit(5)
+
+
+def _root(context: typer.Context) -> Path:
+    """Return the folder that holds params.yaml: as asked, or the nearest above within the git repository."""
+    asked: Path | None = context.obj
+    for folder in [asked.resolve()] if asked else [Path.cwd(), *Path.cwd().parents]:
+        if (folder / "params.yaml").is_file():
+            return folder
+        if (folder / ".git").exists():
+            break
+    raise StateError(f"no params.yaml in {asked or 'this folder or above'}: run `dedupver init`, or name the folder with -C")
+
+
+def _repository() -> Path:
+    here = Path.cwd()
+    return next((folder for folder in [here, *here.parents] if (folder / ".git").exists()), here)
+
+
+def _replayed(rows: list[dict[str, Any]]) -> Iterable[str]:
+    from dedupver.terminal import columns  # noqa: PLC0415
+
+    return columns([list(rows[0]), *(list(row.values()) for row in rows)]) if rows else ()
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line, err=True)
+
+
+def _answer(value: object, lines: Iterable[str], *, as_json: bool) -> None:
+    if as_json:  # ASCII: a name can't steer the terminal
+        typer.echo(json.dumps(value, indent=1, sort_keys=True))
+        return
+    for line in lines:
+        typer.echo(line)

@@ -1,0 +1,106 @@
+"""A version, written down: an append-only log of decisions, one set of files for each version, and a header.
+
+The state of a record is its row in the newest version that mentions it. A version's files hold only what changed in
+it, and never change again, so that `dvc diff` names the version and stores nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedupver import store
+from dedupver.schema import DECISION, FORMAT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER: Final = "manifest.json"
+FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", "gone": "gone"}
+
+
+@dataclass(frozen=True)
+class Log:
+    """A manifest directory whose digests were checked."""
+
+    header: dict[str, Any]
+    path: Path
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions, oldest first."""
+        return list(self.header["versions"])
+
+    def of_version(self, version: str) -> pa.Table:
+        """Return what one version decided, sorted by id (schema DECISION)."""
+        tables = [store.read_table(self.path / f"{version}.{name}.parquet", DECISION) for name in FILES.values()]
+        return pa.concat_tables(tables).sort_by("id")
+
+    def events(self) -> pa.Table:
+        """Return every decision ever logged, the oldest version first (schema DECISION)."""
+        return pa.concat_tables([DECISION.empty_table(), *(self.of_version(v) for v in self.versions)])
+
+    def live(self) -> pa.Table:
+        """Return the state of each record that is still there, sorted by id (schema DECISION)."""
+        events = self.events().combine_chunks()
+        order = np.lexsort((np.arange(events.num_rows), _rank(events["id"])))
+        ids = _rank(events["id"])[order]
+        last = np.append(ids[1:] != ids[:-1], [True] * bool(len(ids)))
+        state = events.take(pa.array(order[last]))
+        return state.filter(pc.not_equal(state["action"], "gone")).combine_chunks()
+
+
+def open_manifest(path: Path) -> Log:
+    """Check every file of a manifest directory against its digest and open it.
+
+    Raises IntegrityError that names the damaged file.
+    """
+    store.verified(path)
+    return Log(store.read_json(path / HEADER), path)
+
+
+def write(out: Path, base: Path | None, version: str, events: pa.Table, header: dict[str, Any]) -> None:
+    """Write a version's files beside the base's; the header last."""
+    versions: list[str] = []
+    if base is not None:
+        parent = open_manifest(base)
+        versions = [v for v in parent.versions if v != version]
+        for path in sorted(p for p in base.iterdir() if p.name not in {HEADER, store.LISTING}):
+            store.link(path, out / path.name, "copy")
+    for action, name in FILES.items():
+        rows = events.filter(pc.equal(events["action"], action))
+        store.write_table(out / f"{version}.{name}.parquet", rows, DECISION)
+    store.write_bytes(out / f"{version}.audit.jsonl", audit(events))
+    store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": [*versions, version]})
+
+
+def audit(events: pa.Table) -> bytes:
+    """Return one line of JSON for each removal, restoration and quarantine among the events."""
+    names = ("id", "action", "reason", "representative", "method", "score", "threshold", "evidence", "rule", "version", "decided", "decided_at")
+    told = events.filter(pc.or_(pc.not_equal(events["action"], "keep"), pc.equal(events["reason"], "restored")))
+    lines = []
+    for batch in told.select(list(names)).to_batches(max_chunksize=10_000):
+        lines += [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in batch.to_pylist()]
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def counts(live: pa.Table) -> dict[str, Any]:
+    """Count a version's data records by outcome; references are not counted."""
+    data = live.filter(pc.equal(live["role"], "data"))
+    by_action = {row["values"]: row["counts"] for row in data["action"].value_counts().to_pylist()}
+    return {
+        "n_in": data.num_rows,
+        "kept": by_action.get("keep", 0),
+        "dropped": by_action.get("drop", 0),
+        "quarantined": by_action.get("quarantine", 0),
+        "references": live.num_rows - data.num_rows,
+    }
+
+
+def _rank(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    return pc.rank(column, sort_keys="ascending", tiebreaker="dense").to_numpy()

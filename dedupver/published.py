@@ -1,0 +1,59 @@
+"""What a clean dataset holds, read the way a source is read, against what it should hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from dedupver.records import formats, parquet, plan
+from dedupver.records.tables import Table
+from dedupver.schema import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dedupver import params
+    from dedupver.records import Task
+
+
+def published(root: Path, source: params.Source, files: set[str], tables: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield each path below `root` that is not as it should be, and how.
+
+    `files` are the paths of whole-file records, `tables` the number of rows of each table. Captions beside an image and
+    images that a row names are part of those records.
+    """
+    if not root.is_dir():
+        if files or tables:
+            yield root.name, "is missing"
+        return
+    try:
+        tasks = plan(root, source)
+    except SourceError as error:
+        yield root.name, str(error)
+        return
+    present = {path for task in tasks if task.format == "file" for path in task.paths}
+    yield from ((path, "is kept, and not in the clean dataset") for path in sorted(files - present))
+    yield from ((path, "is in the clean dataset, and no kept record") for path in sorted(present - files))
+    rows = _row_counts(root, source, [task for task in tasks if task.format != "file"])
+    for path in sorted(rows.keys() | tables.keys()):
+        if rows[path] != tables.get(path, 0):
+            yield path, f"has {rows[path]} rows, {tables.get(path, 0)} are kept"
+
+
+def _row_counts(root: Path, source: params.Source, tasks: list[Task]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for task in tasks:
+        path = task.paths[0]
+        if not task.code:
+            counts[path] += _rows_in(Table(root.resolve(), path, source), task)
+    return counts
+
+
+def _rows_in(table: Table, task: Task) -> int:
+    if task.format == "parquet":
+        return task.stop - task.start
+    try:
+        return sum(row is not None for row in formats.rows(table, task))
+    except parquet.DAMAGED:
+        return -1

@@ -1,0 +1,111 @@
+"""Answers as plain, aligned text. Nothing a record's name holds may steer the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dedupver import query
+from dedupver.manifest import FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dedupver.check import Finding
+
+
+def plain(text: object) -> str:
+    r"""Return text with what is not printable — escapes, line breaks, marks of direction — shown as `\x1b`."""
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield lines with the cells of each column one below the other, two spaces between columns; None is empty."""
+    cells = [["" if cell is None else plain(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def changes(found: Sequence[query.Change]) -> Iterator[str]:
+    """Yield the text of `dedupver diff`: the counts, then a line for each change."""
+    yield ", ".join(f"{kind} {n}" for kind, n in query.count(found).items())
+    if found:
+        head = ("change", "id", "before", "after", "reason", "representative", "score", "threshold", "decided")
+        rows = [
+            (c.kind, c.id, c.before, c.after, c.reason, c.representative, _number(c.score), _number(c.threshold), c.decided)
+            for c in found
+        ]
+        yield from columns([head, *rows])
+
+
+def explanation(found: query.Explanation) -> Iterator[str]:
+    """Yield the text of `dedupver explain`."""
+    row = found.decision
+    yield f"{plain(row['id'])}: {_verdict(row)}"
+    yield from columns(_indented(_facts(row)))
+    yield from _section("history", [_event(event) for event in found.history])
+    yield from _section("rests on", [(plain(r["id"]), _verdict(r)) for r in found.chain])
+    yield from _section(f"represents {len(found.represents)}", [(name,) for name in found.represents])
+    yield from _section("what would change it", [(remedy,) for remedy in found.remedies])
+
+
+def summary(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the text of `dedupver show`."""
+    parent = f", after {found['parent']}" if found["parent"] else ""
+    yield f"{plain(found['version'])} of {plain(found['time'])} ({found['mode']}{parent})"
+    counted = [*found["versions"].items(), ("in all", found["holds"])]
+    yield from columns([("version", *FILES.values(), "reasons"), *((name, *_outcomes(counts)) for name, counts in counted)])
+    rows = [(c["representative"], f"{c['dropped']} dropped for it") for c in found["largest_clusters"]]
+    yield from _section(f"clusters: {found['clusters']}, the largest", rows)
+    yield from _section("files in manifest/", [(name,) for name in found["files"]])
+
+
+def findings(found: Sequence[Finding]) -> Iterator[str]:
+    """Yield the text of `dedupver check`."""
+    if not found:
+        yield "all digests and invariants hold"
+        return
+    yield from columns([("check", "subject", "finding", "fix"), *((f.check, f.subject, f.message, f.fix) for f in found)])
+    yield f"{len(found)} findings"
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    done = {"keep": "kept", "drop": "dropped", "quarantine": "quarantined", "gone": "gone"}[row["action"]]
+    whom = f" {plain(row['representative'])}" if row["representative"] else ""
+    why = "" if row["reason"] == "kept" else f": {plain(row['reason'])}{whom}"
+    return f"{done} in {plain(row['decided'])}{why}"
+
+
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "place", row["path"] if row["row"] < 0 else f"{row['path']} row {row['row']}"
+    if row["score"] is not None:
+        against = "" if row["threshold"] is None else f" (threshold {_number(row['threshold'])})"
+        yield "score", f"{_number(row['score'])}{against}"
+    yield from ((name, row[name]) for name in ("evidence", "rule", "method", "source", "split", "detail") if row[name])
+    yield from ((part["part"], f"content {part['content'][:16]}… bytes {part['sha256'][:16]}…") for part in row["parts"])
+
+
+def _event(row: dict[str, Any]) -> tuple[object, ...]:
+    return row["written"], row["action"], row["reason"], row["representative"], _number(row["score"]), row["decided_at"]
+
+
+def _outcomes(counts: dict[str, Any]) -> tuple[object, ...]:
+    reasons = ", ".join(f"{reason} {n}" for reason, n in counts["reasons"].items())
+    return (*(counts[outcome] for outcome in FILES.values()), reasons)
+
+
+def _section(title: str, rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    if rows:
+        yield f"{title}:"
+        yield from columns(_indented(rows))
+
+
+def _indented(rows: Iterable[Sequence[object]]) -> Iterator[Sequence[object]]:
+    return ((f"  {row[0]}", *row[1:]) for row in rows)
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
