@@ -72,7 +72,10 @@ def init(
     context: typer.Context,
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Rewrite dvc.yaml and stages/ for this release.")] = False,
 ) -> None:
-    """Write dvc.yaml, params.yaml and stages/ into a git and DVC repository."""
+    """Write the pipeline into a git and DVC repository.
+
+    That is dvc.yaml, params.yaml and stages/.
+    """
     from dedupver import versions  # noqa: PLC0415
 
     _say(versions.init(context.obj or _repository(), upgrade=upgrade))
@@ -81,10 +84,13 @@ def init(
 @app.command("next", epilog="Example: dedupver next v2")
 def next_version(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The new version's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new version's name.")],
     time: Annotated[str | None, typer.Option(metavar="TIME", help="Its time, as 2026-01-31T12:00:00Z.")] = None,
 ) -> None:
-    """Open the next version: what is released becomes the base that it is compared with."""
+    """Open the next version.
+
+    What is released becomes the base that the next version is compared with.
+    """
     from dedupver import versions  # noqa: PLC0415
 
     versions.next_version(_root(context), name, time=time)
@@ -94,13 +100,16 @@ def next_version(
 @app.command(epilog="Example: dedupver replay stricter -S dedup.thresholds.text=0.85")
 def replay(
     context: typer.Context,
-    branch: Annotated[str, typer.Argument(help="The new branch that holds the replayed versions.")],
+    branch: Annotated[str, typer.Argument(metavar="BRANCH", help="The new branch that holds the replayed versions.")],
     set_param: Annotated[
         list[str] | None, typer.Option("--set-param", "-S", metavar="KEY=VALUE", help="A param to change throughout.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build all versions again, one by one, on a new branch; with other params: what history would have been."""
+    """Build all versions again, on a new branch.
+
+    At the same params nothing is computed twice; at others it shows what history would have been.
+    """
     from dedupver import versions  # noqa: PLC0415
 
     rows = versions.replay(_root(context), branch, set_param or [])
@@ -108,8 +117,11 @@ def replay(
 
 
 @app.command(epilog="Example: dedupver run match")
-def run(context: typer.Context, stage: Annotated[str, typer.Argument(help="fingerprint, match, dedup or manifest.")]) -> None:
-    """Run one stage without DVC, for debugging; `dvc repro` is how versions are built."""
+def run(context: typer.Context, stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup or manifest.")]) -> None:
+    """Run one stage without DVC, for debugging.
+
+    Versions are built by `dvc repro`.
+    """
     from dedupver import pipeline  # noqa: PLC0415
 
     if stage not in pipeline.STAGES:
@@ -121,10 +133,14 @@ def run(context: typer.Context, stage: Annotated[str, typer.Argument(help="finge
 def diff(
     context: typer.Context,
     old: Annotated[str, typer.Argument(metavar="A", help="A git revision, or `workspace`.")],
-    new: Annotated[str, typer.Argument(metavar="[B]", help="The other; by default the working tree.")] = "workspace",
+    new: Annotated[str, typer.Argument(metavar="B", help="The other; by default the working tree.")] = "workspace",
     as_json: Json = False,
 ) -> None:
-    """Show which records were added, dropped, restored, re-homed … from version A to version B, and why."""
+    """Show which records differ between two versions.
+
+    A record was added, is gone, was edited, dropped, restored, rehomed (dropped for another representative) or
+    quarantined.
+    """
     from dedupver import query, terminal  # noqa: PLC0415
 
     root = _root(context)
@@ -141,7 +157,10 @@ def explain(
     revision: Annotated[str, typer.Option("--rev", metavar="REV", help="The git revision to ask.")] = "workspace",
     as_json: Json = False,
 ) -> None:
-    """Show why a record is kept or dropped: its history, representative, scores, and what would change that."""
+    """Show why a record is kept or dropped.
+
+    Its history, its representative, the scores, the rule, and what would change the decision.
+    """
     from dedupver import query, terminal  # noqa: PLC0415
 
     with query.at_revision(_root(context), revision) as log:
@@ -155,7 +174,10 @@ def show(
     revision: Annotated[str, typer.Option("--rev", metavar="REV", help="The git revision to show.")] = "workspace",
     as_json: Json = False,
 ) -> None:
-    """Show what each version brought, what the newest holds, and its largest clusters."""
+    """Show what each version brought.
+
+    The counts of each version and of the whole, the largest clusters, and the files.
+    """
     from dedupver import query, terminal  # noqa: PLC0415
 
     with query.at_revision(_root(context), revision) as log:
@@ -165,7 +187,10 @@ def show(
 
 @app.command(epilog="Example: dedupver check")
 def check(context: typer.Context, as_json: Json = False) -> None:
-    """Check the version in the working tree: every file's digest, every invariant of its decisions."""
+    """Check digests and invariants of the version here.
+
+    It ends with exit code 5 where a file of the working tree is damaged or a decision is not as it must be.
+    """
     from dedupver import check as checks  # noqa: PLC0415
     from dedupver import terminal  # noqa: PLC0415
 

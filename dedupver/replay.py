@@ -6,7 +6,6 @@ With the same params DVC finds every stage unchanged; with others the branch sho
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import shutil
 import tempfile

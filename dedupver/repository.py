@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from dedupver import store
@@ -61,7 +62,7 @@ def text_at(root: Path, commit: str, path: str) -> str | None:
         return None
 
 
-def quoted(text: str) -> str:
+def quoted(text: str) -> DoubleQuotedScalarString:
     """Return the text as YAML writes it in quotes: bare, `no` and `2024` are no strings in YAML 1.1."""
     return DoubleQuotedScalarString(text)
 
@@ -110,20 +111,37 @@ def plain_yaml(text: str, name: str) -> Any:
 
 
 def _yaml() -> YAML:
-    reader = YAML()
-    reader.preserve_quotes = True
-    reader.width = 4096  # never wrap a line that the user wrote
-    reader.indent(mapping=2, sequence=4, offset=2)
-    return reader
+    round_trip = YAML()
+    round_trip.preserve_quotes = True
+    round_trip.width = 4096  # never wrap a line that the user wrote
+    round_trip.indent(mapping=2, sequence=4, offset=2)
+    round_trip.Representer = _Representer
+    return round_trip
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as the user does, where ruamel leaves the place empty."""
+
+
+_Representer.add_representer(
+    type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 
 
 def _run(root: Path, command: list[str]) -> str:
     done = subprocess.run(  # noqa: S603 - no shell; the arguments are ours, or git's and DVC's to judge
-        command, cwd=root, env=_environment(), capture_output=True, encoding="utf-8", errors="replace", check=False
+        command,
+        cwd=root,
+        env=_environment(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode:
         program = "git" if command[0] == "git" else "dvc"
-        raise StateError(f"`{program} {_verb(command)}` failed: {_last_line(done.stderr or done.stdout)}")
+        words = " ".join(command[3:])  # past git's -c option, or Python's -m dvc
+        raise StateError(f"`{program} {words}` failed: {_last_line(done.stderr or done.stdout)}")
     return done.stdout
 
 
@@ -134,12 +152,8 @@ def _environment() -> dict[str, str]:
     return kept | {"PATH": os.pathsep.join([beside, kept.get("PATH", os.defpath)])}
 
 
-def _verb(command: list[str]) -> str:
-    return " ".join(command[3:])
-
-
 def _last_line(output: str) -> str:
-    """Return the program's verdict, then what a stage said before it."""
+    """Return the program's verdict, and below it what a stage said before."""
     lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("WARNING")]
     if not lines:
         return "it said nothing"

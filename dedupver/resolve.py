@@ -68,7 +68,8 @@ def order_of(records: pa.Table, rank: Rows, settings: params.Dedup) -> Rows:
     """Return the rows in the order they are judged: rank, split, keep policy, id."""
     ids = np.argsort(pc.sort_indices(records["id"]).to_numpy())
     keys = [rank, _place_in(records["split"], settings.splits)]
-    keys += [_criterion(records, name, settings) for name in settings.keep]
+    for name in settings.keep:
+        keys += _criterion(records, name, settings)
     return np.lexsort((ids, *reversed(keys)))
 
 
@@ -287,20 +288,19 @@ def _first_by(group: Rows, place: Rows, count: int) -> Rows:
     return np.argsort(place)[first]
 
 
-def _criterion(records: pa.Table, name: str, settings: params.Dedup) -> npt.NDArray[Any]:
-    if name == "first":
-        return np.zeros(records.num_rows)  # by id, which always decides last
+def _criterion(records: pa.Table, name: str, settings: params.Dedup) -> list[npt.NDArray[Any]]:
+    """Return the sort keys of a keep policy, smaller first; ids always decide last, which is all that `first` asks."""
+    pixels, size = records["pixels"].to_numpy(), records["bytes"].to_numpy()
     if name == "largest":
-        size = records["pixels"].to_numpy()
-        return -np.where(size > 0, size, 0).astype(np.float64)
+        return [-pixels, np.where(pixels > 0, -size, 0)]  # of two pictures of one size the less compressed
     if name == "longest":
-        return -records["chars"].to_numpy().astype(np.float64)
+        return [-records["chars"].to_numpy()]
     if name == "quality":
-        return -pc.fill_null(records["quality"], -np.inf).to_numpy()
+        return [-pc.fill_null(records["quality"], -np.inf).to_numpy()]
     if name == "newest":
         filled = pc.fill_null(records["time"], "")
-        return -pc.rank(filled, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.float64)
-    return _place_in(records["source"], settings.sources)
+        return [-pc.rank(filled, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)]
+    return [_place_in(records["source"], settings.sources)] if name == "source" else []
 
 
 def _place_in(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.float64]:

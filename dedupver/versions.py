@@ -7,7 +7,7 @@ moves only here, when the next version is opened, so that the pipeline's input n
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import importlib.resources
 import shutil
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,6 @@ from dedupver.repository import dvc, git
 from dedupver.schema import FORMAT, ParamsError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
@@ -126,7 +125,7 @@ def _check_upgradable(root: Path) -> None:
         raise StateError("there is no params.yaml to upgrade: run `dedupver init`")
     changed = repository.uncommitted(root, ["dvc.yaml", "stages"])
     if changed:
-        raise StateError(f"{changed[0]} would be overwritten with changes that are not committed: run `git commit` first")
+        raise StateError(f"{changed[0]} has changes, and would be overwritten: run `git commit` first")
 
 
 def _drop_own_modules(root: Path) -> None:
@@ -135,10 +134,8 @@ def _drop_own_modules(root: Path) -> None:
         return
     document = repository.read_yaml(root / "dvc.yaml")
     for stage in document["stages"].values():
-        deps = stage.get("deps", [])
-        for at in reversed(range(len(deps))):
-            if str(deps[at]).startswith("dedupver/"):
-                del deps[at]
+        for dep in [dep for dep in stage["deps"] if dep.startswith("dedupver/")]:
+            stage["deps"].remove(dep)
     store.write_bytes(root / "dvc.yaml", repository.dump_yaml(document))
 
 
@@ -163,7 +160,7 @@ def _add_lines(path: Path, wanted: tuple[str, ...]) -> None:
 
 
 def _version(name: str, time: str | None) -> params.Version:
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         return params.Version(name=name, time=time or now)
     except pydantic.ValidationError as error:
@@ -175,7 +172,7 @@ def _check_released(root: Path, present: str, name: str) -> None:
     if name == present:
         raise StateError(f"{name} is open already (version.name in params.yaml): add data, then run `dvc repro`")
     if dvc(root, "status", "--json").strip() not in {"", "{}"}:
-        raise StateError(f"{present} is not built from what is here (see `dvc status`): run `dvc repro`, then `git commit`")
+        raise StateError(f"{present} is not built from what is here, see `dvc status`: run `dvc repro` and `git commit`")
     header = _header(root)
     if header["version"] != present:
         raise StateError(f"manifest/ is of {header['version']}, params.yaml says {present}: run `dvc repro`")
@@ -215,8 +212,9 @@ def _open(root: Path, present: params.Params, opened: params.Version) -> None:
         (root / present.source.path).replace(workshop / "old-raw")
         (root / present.source.path).mkdir()
         dvc(root, "add", present.source.path)
-    values = {"version.name": opened.name, "version.time": opened.time, "version.base": "previous"}
-    repository.assign(root / "params.yaml", {k: repository.quoted(v) if k != "version.base" else v for k, v in values.items()})
+    name, time = repository.quoted(opened.name), repository.quoted(opened.time)
+    values = {"version.name": name, "version.time": time, "version.base": opened.base}
+    repository.assign(root / "params.yaml", values)
 
 
 def place_base(root: Path, built: Path, old: Path) -> None:
