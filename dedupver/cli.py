@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dedupver import __version__
-from dedupver.schema import DedupverError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,9 +39,12 @@ def main() -> None:
     """Run the command line; end with the exit code of what went wrong."""
     try:
         app()
-    except DedupverError as error:
+    except Exception as error:
+        from dedupver.schema import DedupverError  # noqa: PLC0415 - imports Arrow, which `--help` need not wait for
         from dedupver.terminal import plain  # noqa: PLC0415
 
+        if not isinstance(error, DedupverError):
+            raise
         typer.echo("error: " + "\n".join(map(plain, str(error).split("\n"))), err=True)
         sys.exit(error.exit_code)
 
@@ -58,7 +60,9 @@ def _options(
     context: typer.Context,
     root: Annotated[
         Path | None,
-        typer.Option("--root", "-C", metavar="DIR", help="The dataset's folder; by default the nearest with a params.yaml."),
+        typer.Option(
+            "--root", "-C", metavar="DIR", help="The dataset's folder; by default the nearest with a params.yaml."
+        ),
     ] = None,
     version: Annotated[  # noqa: ARG001 - its callback does it all
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -78,7 +82,7 @@ def init(
     """
     from dedupver import versions  # noqa: PLC0415
 
-    _say(versions.init(context.obj or _repository(), upgrade=upgrade))
+    _say(versions.init((context.obj or _repository()).resolve(), upgrade=upgrade))
 
 
 @app.command("next", epilog="Example: dedupver next v2")
@@ -93,8 +97,7 @@ def next_version(
     """
     from dedupver import versions  # noqa: PLC0415
 
-    versions.next_version(_root(context), name, time=time)
-    typer.echo(f"{name} is open: add its data to the source, then run `dvc repro`", err=True)
+    _say(versions.next_version(_root(context), name, time=time))
 
 
 @app.command(epilog="Example: dedupver replay stricter -S dedup.thresholds.text=0.85")
@@ -110,14 +113,17 @@ def replay(
 
     At the same params nothing is computed twice; at others it shows what history would have been.
     """
-    from dedupver import versions  # noqa: PLC0415
+    from dedupver.replay import replay as again  # noqa: PLC0415
 
-    rows = versions.replay(_root(context), branch, set_param or [])
+    rows = again(_root(context), branch, dict(map(_key_and_value, set_param or [])))
     _answer(rows, _replayed(rows), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver run match")
-def run(context: typer.Context, stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup or manifest.")]) -> None:
+def run(
+    context: typer.Context,
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup or manifest.")],
+) -> None:
     """Run one stage without DVC, for debugging.
 
     Versions are built by `dvc repro`.
@@ -202,13 +208,17 @@ def check(context: typer.Context, as_json: Json = False) -> None:
 
 def _root(context: typer.Context) -> Path:
     """Return the folder that holds params.yaml: as asked, or the nearest above within the git repository."""
+    from dedupver.schema import StateError  # noqa: PLC0415
+
     asked: Path | None = context.obj
     for folder in [asked.resolve()] if asked else [Path.cwd(), *Path.cwd().parents]:
         if (folder / "params.yaml").is_file():
             return folder
         if (folder / ".git").exists():
             break
-    raise StateError(f"no params.yaml in {asked or 'this folder or above'}: run `dedupver init`, or name the folder with -C")
+    raise StateError(
+        f"no params.yaml in {asked or 'this folder or above'}: run `dedupver init`, or name the folder with -C"
+    )
 
 
 def _repository() -> Path:
@@ -219,7 +229,15 @@ def _repository() -> Path:
 def _replayed(rows: list[dict[str, Any]]) -> Iterable[str]:
     from dedupver.terminal import columns  # noqa: PLC0415
 
-    return columns([list(rows[0]), *(list(row.values()) for row in rows)]) if rows else ()
+    shown = [[", ".join(cell) if isinstance(cell, list) else cell for cell in row.values()] for row in rows]
+    return columns([list(rows[0]), *shown]) if rows else ()
+
+
+def _key_and_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def _say(lines: Iterable[str]) -> None:

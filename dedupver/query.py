@@ -51,7 +51,9 @@ class Explanation:
     """Why a record is where it is. Rows are those of the schema DECISION, digests in hex."""
 
     decision: dict[str, Any]
-    history: list[dict[str, Any]]  # every row of the record, oldest first, with `written`: the version whose files hold it
+    history: list[
+        dict[str, Any]
+    ]  # every row of the record, oldest first, with `written`: the version whose files hold it
     chain: list[dict[str, Any]]  # the representative's row, then its own representative's, and so on
     represents: list[str]  # the ids of those dropped for it
     remedies: list[str]  # what would change the decision
@@ -89,7 +91,9 @@ def explain(log: Log, name: str) -> Explanation:
     Raises DedupverError with the nearest ids where the manifest knows none of that name.
     """
     history = [
-        {**row, "written": version} for version in log.versions for row in _readable(_of(log.of_version(version), "id", name))
+        {**row, "written": version}
+        for version in log.versions
+        for row in _readable(_of(log.of_version(version), "id", name))
     ]
     if not history:
         raise DedupverError(_unknown(log, name))
@@ -139,13 +143,16 @@ def at_revision(root: Path, revision: str | None) -> Iterator[Log]:
 def _fetch(root: Path, revision: str, target: Path) -> None:
     from dvc.api import DVCFileSystem  # noqa: PLC0415 - takes a second, and only a revision needs it
     from dvc.exceptions import DvcException  # noqa: PLC0415
+    from dvc_data.index import DataIndexDirError  # noqa: PLC0415
 
     try:
         files = DVCFileSystem(repo=str(root), rev=revision)
         if not files.isdir("/manifest"):
-            raise StateError(f"revision {revision} has no manifest: name one where `dvc repro` had run and was committed")
+            raise StateError(
+                f"revision {revision} has no manifest: name one where `dvc repro` had run and was committed"
+            )
         files.get("/manifest", str(target), recursive=True)
-    except (DvcException, OSError) as error:
+    except (DvcException, DataIndexDirError, OSError) as error:
         raise StateError(_unavailable(revision, error)) from error
     if not (target / store.LISTING).is_file():
         raise StateError(_unavailable(revision, FileNotFoundError("its files are in no cache")))
@@ -235,7 +242,7 @@ def _chain(live: pa.Table, decision: dict[str, Any]) -> list[dict[str, Any]]:
 def _unknown(log: Log, name: str) -> str:
     ids = pc.unique(log.events()["id"]).to_pylist()
     near = difflib.get_close_matches(name, ids, n=3, cutoff=0.6) or [i for i in ids if name in i][:3]
-    hint = f"the nearest ids are {', '.join(map(repr, near))}" if near else "`dedupver show` says where the tables of ids lie"
+    hint = f"the nearest ids are {', '.join(map(repr, near))}" if near else "`dedupver show` lists the tables"
     return f"no record {name!r} in version {log.header['version']}: {hint}"
 
 
@@ -252,15 +259,17 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
         return ["nothing drops it; a lower threshold in `dedup.thresholds` could, if a kept record resembles it"]
     if decision["reason"] == "reviewed_same_as":
         return [f"remove the line of {pair} from {reviews}"]
-    remedies = [f"a line `{pair},different` in {reviews} keeps both", *_thresholds(decision)]
+    remedies = [f"a line `{pair},different` in {reviews} tells the two apart", *_thresholds(decision)]
     if settings.get("history") == "frozen" and decision["decided"] != header["version"]:
-        remedies.append(f"{decision['decided']} decided and history is frozen: set `dedup.history: rejudge` to judge it again")
+        remedies.append(
+            f"{decision['decided']} decided and history is frozen: set `dedup.history: rejudge` to judge it again"
+        )
     return remedies
 
 
 def _thresholds(decision: dict[str, Any]) -> list[str]:
     return [
-        f"a threshold of {kind} above {score:.6g} takes this evidence away (`dedup.thresholds.{kind}`, or the rule's own)"
+        f"a threshold of {kind} above {score:.6g} takes this evidence away: `dedup.thresholds.{kind}`, or the rule's"
         for _, kind, score in evidence_of(decision["evidence"])
         if kind
     ]

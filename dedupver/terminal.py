@@ -10,7 +10,7 @@ from dedupver.manifest import FILES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dedupver.check import Finding
+    from dedupver.invariants import Finding
 
 
 def plain(text: object) -> str:
@@ -35,7 +35,17 @@ def changes(found: Sequence[query.Change]) -> Iterator[str]:
     if found:
         head = ("change", "id", "before", "after", "reason", "representative", "score", "threshold", "decided")
         rows = [
-            (c.kind, c.id, c.before, c.after, c.reason, c.representative, _number(c.score), _number(c.threshold), c.decided)
+            (
+                c.kind,
+                c.id,
+                c.before,
+                c.after,
+                c.reason,
+                c.representative,
+                _number(c.score),
+                _number(c.threshold),
+                c.decided,
+            )
             for c in found
         ]
         yield from columns([head, *rows])
@@ -57,7 +67,9 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
     parent = f", after {found['parent']}" if found["parent"] else ""
     yield f"{plain(found['version'])} of {plain(found['time'])} ({found['mode']}{parent})"
     counted = [*found["versions"].items(), ("in all", found["holds"])]
-    yield from columns([("version", *FILES.values(), "reasons"), *((name, *_outcomes(counts)) for name, counts in counted)])
+    yield from columns(
+        [("version", *FILES.values(), "reasons"), *((name, *_outcomes(counts)) for name, counts in counted)]
+    )
     rows = [(c["representative"], f"{c['dropped']} dropped for it") for c in found["largest_clusters"]]
     yield from _section(f"clusters: {found['clusters']}, the largest", rows)
     yield from _section("files in manifest/", [(name,) for name in found["files"]])
@@ -68,7 +80,9 @@ def findings(found: Sequence[Finding]) -> Iterator[str]:
     if not found:
         yield "all digests and invariants hold"
         return
-    yield from columns([("check", "subject", "finding", "fix"), *((f.check, f.subject, f.message, f.fix) for f in found)])
+    yield from columns(
+        [("check", "subject", "finding", "fix"), *((f.check, f.subject, f.message, f.fix) for f in found)]
+    )
     yield f"{len(found)} findings"
 
 
@@ -85,7 +99,9 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
         against = "" if row["threshold"] is None else f" (threshold {_number(row['threshold'])})"
         yield "score", f"{_number(row['score'])}{against}"
     yield from ((name, row[name]) for name in ("evidence", "rule", "method", "source", "split", "detail") if row[name])
-    yield from ((part["part"], f"content {part['content'][:16]}… bytes {part['sha256'][:16]}…") for part in row["parts"])
+    yield from (
+        (part["part"], f"content {part['content'][:16]}… bytes {part['sha256'][:16]}…") for part in row["parts"]
+    )
 
 
 def _event(row: dict[str, Any]) -> tuple[object, ...]:

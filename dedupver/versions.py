@@ -172,12 +172,14 @@ def _check_released(root: Path, present: str, name: str) -> None:
     if name == present:
         raise StateError(f"{name} is open already (version.name in params.yaml): add data, then run `dvc repro`")
     if dvc(root, "status", "--json").strip() not in {"", "{}"}:
-        raise StateError(f"{present} is not built from what is here, see `dvc status`: run `dvc repro` and `git commit`")
+        raise StateError(f"{present} is not built from what is here (`dvc status`): run `dvc repro`, then `git commit`")
     header = _header(root)
     if header["version"] != present:
         raise StateError(f"manifest/ is of {header['version']}, params.yaml says {present}: run `dvc repro`")
     if name in header["versions"]:
-        raise StateError(f"{name} is among this dataset's versions ({', '.join(header['versions'])}): take another name")
+        raise StateError(
+            f"{name} is among this dataset's versions ({', '.join(header['versions'])}): take another name"
+        )
     changed = repository.uncommitted(root, RELEASED)
     if changed:
         raise StateError(

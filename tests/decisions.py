@@ -1,0 +1,73 @@
+"""Decisions and manifests made by hand, for the tests that ask questions to them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dedupver import manifest, store
+from dedupver.schema import DECISION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER: dict[str, Any] = {
+    "time": "2026-01-02T00:00:00Z",
+    "mode": "snapshot",
+    "parent": None,
+    "params": {"dedup": {"history": "frozen", "reviews": "reviews.csv"}},
+}
+
+
+def digest(text: str) -> bytes:
+    """Return the sha256 of a text."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def row(name: str, action: str = "keep", content: str | None = None, **said: object) -> dict[str, object]:
+    """Return a decision on a record with one text; its content is its name unless given."""
+    part = {"part": "text", "modality": "text", "sha256": digest(content or name), "content": digest(content or name)}
+    usual: dict[str, object] = dict.fromkeys(DECISION.names)
+    usual |= {"id": name, "path": f"{name}.txt", "row": -1, "role": "data", "parts": [part]}
+    usual |= {"bytes": 1, "pixels": 0, "chars": 1, "version": "v1", "action": action}
+    usual |= {"reason": "kept", "decided": "v1", "decided_at": "2026-01-01T00:00:00Z"}
+    return usual | said
+
+
+def near(name: str, representative: str, score: float = 0.9, **said: object) -> dict[str, object]:
+    """Return the decision that drops a near duplicate."""
+    words: dict[str, Any] = {
+        "reason": "near_duplicate_of",
+        "representative": representative,
+        "score": score,
+        "threshold": 0.8,
+    }
+    return row(
+        name,
+        "drop",
+        **{**words, "evidence": f"text.minhash={score:.6g}", "rule": "{every: similar}", "method": "minhash", **said},
+    )
+
+
+def bad(name: str, code: str = "bad_utf8") -> dict[str, object]:
+    """Return the decision on a record that can't be read."""
+    return row(name, "quarantine", reason=code, code=code, detail="byte 3", parts=[])
+
+
+def table(*rows: dict[str, object]) -> pa.Table:
+    """Return decisions as a table sorted by id."""
+    return pa.Table.from_pylist(list(rows), schema=DECISION).sort_by("id")
+
+
+def log(root: Path, *versions: list[dict[str, object]]) -> manifest.Log:
+    """Write a manifest of versions v1, v2 … below `root` and open it."""
+    base = None
+    for number, rows in enumerate(versions, start=1):
+        out = root / f"m{number}"
+        out.mkdir(parents=True)
+        manifest.write(out, base, f"v{number}", table(*rows), HEADER)
+        store.seal(out)
+        base = out
+    return manifest.open_manifest(root / f"m{len(versions)}")
