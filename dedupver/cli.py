@@ -49,7 +49,7 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"dedupver {__version__}")
         raise typer.Exit

@@ -11,7 +11,7 @@ import os
 import sys
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 TRIES: Final = 3
 
 
-class TaskKilled(DedupverError):
+class TaskKilledError(DedupverError):
     """A task whose process died each time it was tried."""
 
 
@@ -46,7 +46,7 @@ def map(  # noqa: A001 - engine.map is the name every caller reads
     """Return `[function(item) for item in items]`, computed by `workers(asked)` processes.
 
     `function` must be importable by name and idempotent. An exception it raises is raised here. A process that dies
-    (killed, out of memory) is replaced and its item tried again, alone; TaskKilled names the item that kills each
+    (killed, out of memory) is replaced and its item tried again, alone; TaskKilledError names the item that kills each
     process it is given. Progress goes to stderr when that is a terminal.
     """
     results: dict[int, Result] = {}
@@ -68,7 +68,7 @@ def _together(
     items: Sequence[Item],
     results: dict[int, Result],
     count: int,
-    bar: tqdm[object],
+    bar: tqdm[NoReturn],
 ) -> list[int]:
     """Run every item, two in flight a process; return those in flight whenever a process died."""
     waiting = list(reversed(range(len(items))))
@@ -79,7 +79,8 @@ def _together(
             try:
                 while waiting or flying:
                     while waiting and len(flying) < 2 * count:
-                        flying[pool.submit(function, items[waiting[-1]])] = waiting.pop()
+                        future = pool.submit(function, items[waiting[-1]])  # which may raise: then it still waits
+                        flying[future] = waiting.pop()
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
                         results[flying[future]] = future.result()
                         del flying[future]
@@ -96,7 +97,7 @@ def _alone(function: Callable[[Item], Result], item: Item, name: Callable[[Item]
                 return pool.submit(function, item).result()
             except BrokenProcessPool:
                 continue
-    raise TaskKilled(
+    raise TaskKilledError(
         f"the process that works on {name(item)} died {TRIES} times: it is out of memory, or a record in it crashes a "
         "library. Set the record aside, or lower the limits in `source` and `fingerprint`"
     )
@@ -107,5 +108,5 @@ def _pool(count: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
 
 
-def _bar(total: int, label: str) -> tqdm[object]:
+def _bar(total: int, label: str) -> tqdm[NoReturn]:
     return tqdm(total=total, desc=label, unit="task", file=sys.stderr, disable=None, leave=False)

@@ -1,4 +1,4 @@
-"""This version's records beside the base's: who is new, edited, carried over, gone; and what becomes of each."""
+"""A version's records beside the base's: who is new, edited, carried over, gone; and what becomes of each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import Rows, first_of_each, of_column
 from dedupver.digests import Lookup as DigestLookup
+from dedupver.digests import Rows, first_of_each, of_column
 from dedupver.resolve import Case, Verdicts, resolve
 from dedupver.schema import DECISION, OUTCOME, PARTS, RECORD
 
@@ -49,10 +49,16 @@ def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
     at = pc.fill_null(pc.index_in(now["id"], base["id"].combine_chunks()), -1).to_numpy().astype(np.int64)
     same = _same_parts(now["parts"], base["parts"], at, "content")
     judged = np.append(pc.is_in(base["action"], pa.array(["keep", "drop"])).to_numpy(), np.False_)
-    return Present(now, base, at, same & judged[at] & now["code"].is_null().to_numpy())
+    carried = same & judged[at] & now["code"].is_null().to_numpy()
+    if mode == "append" and carried.any():  # its bytes are in the batch that brought it
+        old = base.take(pa.array(np.maximum(at, 0)))
+        for name in ("path", "row"):
+            place = pc.if_else(pa.array(carried), old[name], now[name])
+            now = now.set_column(now.schema.get_field_index(name), RECORD.field(name), place)
+    return Present(now, base, at, carried)
 
 
-def decide(
+def decide(  # noqa: PLR0913, PLR0917 - all that is known of a version meets here
     present: Present,
     matches: pa.Table,
     hot: pa.Table,
@@ -151,15 +157,13 @@ def _with_base_words(present: Present, fresh: pa.Table) -> pa.Table:
     same &= kept | (_equal(fresh["rule"], old["rule"]) & _equal(fresh["evidence"], old["evidence"]))
     quarantined = _equal(fresh["code"], old["code"]) & fresh["code"].is_valid().to_numpy() & (present.at >= 0)
     carry = unsaid | (present.carried & same) | quarantined
-    columns = []
-    for name in DECISION.names:
-        if name in {"version"} and not carry.all():
-            take = present.carried | quarantined
-        elif name in RECORD.names:
-            take = np.zeros(len(carry), bool)
-        else:
-            take = present.carried | quarantined if name == "version" else carry
-        columns.append(pc.if_else(pa.array(take), old[name], fresh[name]) if take.any() else fresh[name])
+    takes = {name: carry for name in DECISION.names if name not in RECORD.names} | {
+        "version": present.carried | quarantined
+    }
+    columns = [
+        pc.if_else(pa.array(takes[name]), old[name], fresh[name]) if name in takes else fresh[name]
+        for name in DECISION.names
+    ]
     return pa.table(columns, names=DECISION.names).cast(DECISION)
 
 

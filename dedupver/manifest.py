@@ -81,7 +81,20 @@ def write(out: Path, base: Path | None, version: str, events: pa.Table, header: 
 
 def audit(events: pa.Table) -> bytes:
     """Return one line of JSON for each removal, restoration and quarantine among the events."""
-    names = ("id", "action", "reason", "representative", "method", "score", "threshold", "evidence", "rule", "version", "decided", "decided_at")
+    names = (
+        "id",
+        "action",
+        "reason",
+        "representative",
+        "method",
+        "score",
+        "threshold",
+        "evidence",
+        "rule",
+        "version",
+        "decided",
+        "decided_at",
+    )
     told = events.filter(pc.or_(pc.not_equal(events["action"], "keep"), pc.equal(events["reason"], "restored")))
     lines = []
     for batch in told.select(list(names)).to_batches(max_chunksize=10_000):

@@ -64,7 +64,11 @@ class Matcher:
             hot_tables += [self._hot_table(kind, h) for h in hot]
             counts[kind] = sum(len(f.left) for f in found)
         matches = pa.concat_tables([*tables, MATCH.empty_table()])
-        store.write_table(self.new.path / "matches.parquet", matches.sort_by([(n, "ascending") for n in ("kind", "left", "right")]), MATCH)
+        store.write_table(
+            self.new.path / "matches.parquet",
+            matches.sort_by([(n, "ascending") for n in ("kind", "left", "right")]),
+            MATCH,
+        )
         hot_rows = pa.concat_tables([*hot_tables, HOT.empty_table()])
         store.write_table(self.new.path / "hot.parquet", hot_rows.sort_by([(n, "ascending") for n in HOT.names]), HOT)
         return {"matches": counts, "hot_members": hot_rows.num_rows}
@@ -199,8 +203,12 @@ class Matcher:
                 rights.append(segment.content(modality)[others[true]])
                 scores.append(score[true])
         left, right, score = np.concatenate(lefts), np.concatenate(rights), np.concatenate(scores)
-        found = known_pairs(kind, self.new.matches(), self.new.hot(), [s.hot() for s in self.base.segments], left, right)
-        return _table(RECALL, [_repeat(kind, len(left)), to_column(left), to_column(right), pa.array(score), pa.array(found)])
+        found = known_pairs(
+            kind, self.new.matches(), self.new.hot(), [s.hot() for s in self.base.segments], left, right
+        )
+        return _table(
+            RECALL, [_repeat(kind, len(left)), to_column(left), to_column(right), pa.array(score), pa.array(found)]
+        )
 
     def _sample(self, kind: str) -> Rows:
         if EVIDENCE[kind][1] == "minhash":
@@ -210,7 +218,7 @@ class Matcher:
         return rows[: self.settings.recall_sample]
 
 
-def known_pairs(
+def known_pairs(  # noqa: PLR0913, PLR0917 - pairs, and the four places where they may be
     kind: str, matches: pa.Table, hot: pa.Table, older_hot: list[pa.Table], left: Digests, right: Digests
 ) -> npt.NDArray[np.bool_]:
     """Return for each pair whether it was found: it is among the matches, or both are in one hot bucket."""
@@ -219,7 +227,9 @@ def known_pairs(
     groups: dict[bytes, set[int]] = {}
     wanted = pa.array({bytes(d) for d in left} | {bytes(d) for d in right}, type=MATCH.field("left").type)
     for table in [hot, *older_hot]:
-        mine = table.filter(pa.compute.and_(pa.compute.equal(table["kind"], kind), pa.compute.is_in(table["content"], wanted)))
+        mine = table.filter(
+            pa.compute.and_(pa.compute.equal(table["kind"], kind), pa.compute.is_in(table["content"], wanted))
+        )
         for group, content in zip(mine["group"].to_pylist(), mine["content"].to_pylist(), strict=True):
             groups.setdefault(content, set()).add(group)
     found = [
@@ -255,7 +265,7 @@ def _table(schema: pa.Schema, columns: list[pa.Array]) -> pa.Table:
 
 
 def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) -> tuple[dict[str, Any], pa.Table]:
-    """Make `out` the segment of the fingerprints in `prints`; return counts, and the measured recall (schema RECALL)."""
+    """Make `out` the segment of the fingerprints in `prints`; return counts and the measured recall (RECALL)."""
     out.mkdir(parents=True)
     for path in sorted(prints.glob("*.npy")):
         store.link(path, out / path.name, "copy")

@@ -27,8 +27,8 @@ class Section(BaseModel):
 class Version(Section):
     """The version being built; `dedupver next` writes this section."""
 
-    name: str = Field("v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    time: str = Field("1970-01-01T00:00:00Z", pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
+    name: str = Field(default="v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    time: str = Field(default="1970-01-01T00:00:00Z", pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
     base: Literal["previous", "none"] = "previous"
 
 
@@ -245,10 +245,17 @@ def load(path: Path) -> Params:
 
 def _check_term(term: str, value: object) -> None:
     if not TERM.match(term):
-        known = ["every", "content", *PARTS, *(f"{p}.{k}" for p, m in PARTS.items() for mm, k in EVIDENCE.values() if mm == m)]
+        known = [
+            "every",
+            "content",
+            *PARTS,
+            *(f"{p}.{k}" for p, m in PARTS.items() for mm, k in EVIDENCE.values() if mm == m),
+        ]
         raise ValueError(f"unknown term {term!r} in a rule{_nearest(term, known)}")
     if term in {"every", "content"} and isinstance(value, float):
-        raise ValueError(f"{term} takes `exact` or `similar`; a number needs a part: {{image: {value}, caption: {value}}}")
+        raise ValueError(
+            f"{term} takes `exact` or `similar`; a number needs a part: {{image: {value}, caption: {value}}}"
+        )
     if term == "content" and value != "exact":
         raise ValueError("content takes `exact`")
     kind = term.partition(".")[2]

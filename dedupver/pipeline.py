@@ -42,7 +42,15 @@ from dedupver.schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REPORTED: Final = pa.schema([("case", pa.string()), ("left", pa.string()), ("right", pa.string()), ("kind", pa.string()), ("score", pa.float64())])
+REPORTED: Final = pa.schema(
+    [
+        ("case", pa.string()),
+        ("left", pa.string()),
+        ("right", pa.string()),
+        ("kind", pa.string()),
+        ("score", pa.float64()),
+    ]
+)
 """Pairs of kept records that resemble each other in a way that drops neither."""
 
 
@@ -78,14 +86,19 @@ class Project:
         """Return the settings and the models that decide what a fingerprint is."""
         models = {
             name: open_encoder(spec).digest if spec else None
-            for name, spec in (("text", self.params.fingerprint.text.encoder), ("image", self.params.fingerprint.image.encoder))
+            for name, spec in (
+                ("text", self.params.fingerprint.text.encoder),
+                ("image", self.params.fingerprint.image.encoder),
+            )
         }
         return {"fingerprint": self.params.fingerprint.model_dump(mode="json"), "models": models}
 
     def built_with(self) -> dict[str, Any]:
         """Return all the settings that must not change under an index."""
-        searched = {"recall_sample": True, "hnsw": {"ef", "neighbours"}}  # these change no file of it
-        return {**self.printed_with(), "match": self.params.match.model_dump(mode="json", exclude=searched)}
+        settings = self.params.match.model_dump(mode="json", exclude={"recall_sample"})
+        for name in ("ef", "neighbours"):  # these change no file of it
+            del settings["hnsw"][name]
+        return {**self.printed_with(), "match": settings}
 
     def base_live(self) -> pa.Table:
         """Return the base's live records (schema DECISION)."""
@@ -98,13 +111,18 @@ def fingerprint(project: Project) -> dict[str, Any]:
     if not project.raw.is_dir():
         raise SourceError(f"{project.raw} is no directory: run `dvc checkout`, or put the data there and `dvc add` it")
     if given.source.mode == "append" and given.version.base == "none" and (project.root / "base" / "raw").exists():
-        raise ParamsError("version.base: none reads all history from the source: set source.mode: snapshot and put all data there")
+        raise ParamsError(
+            "version.base: none reads all history from the source: set source.mode: snapshot and put all data there"
+        )
     base = project.base_index(project.printed_with())
     known = tuple(segment.path / "contents.parquet" for segment in base.segments)
     with store.building(project.build / "fingerprint") as out:
         parts = out / "parts"
         tasks = records.plan(project.raw, given.source)
-        chunks = [batch.Chunk(project.raw, t, given.source, given.fingerprint, known, parts / f"{i:06}") for i, t in enumerate(tasks)]
+        chunks = [
+            batch.Chunk(project.raw, t, given.source, given.fingerprint, known, parts / f"{i:06}")
+            for i, t in enumerate(tasks)
+        ]
         engine.map(batch.fingerprint, chunks, asked=given.engine.workers, label="fingerprint", name=_chunk_name)
         counts = merge.merge([store.verified(c.out) for c in chunks], out)
         shutil.rmtree(parts, ignore_errors=True)
@@ -128,7 +146,9 @@ def match_(project: Project) -> dict[str, Any]:
         store.write_json(out / MANIFEST, {"format": FORMAT, "segments": names, "built_with": project.built_with()})
         store.write_table(measured / "recall.parquet", recall, RECALL)
     matches = store.read_table(project.index / "segments" / given.version.name / "matches.parquet", MATCH)
-    report.write_plot(project.plots / "similarity.csv", ("kind", "score", "matches"), report.similarity_histogram(matches))
+    report.write_plot(
+        project.plots / "similarity.csv", ("kind", "score", "matches"), report.similarity_histogram(matches)
+    )
     return {**counts, "recall": report.recall(recall, given.match.floor)}
 
 
@@ -146,7 +166,9 @@ def dedup(project: Project) -> dict[str, Any]:
     with store.building(project.build / "dedup") as out:
         store.write_table(out / "decisions.parquet", decisions, DECISION)
         store.write_table(out / "events.parquet", events, DECISION)
-        reported = pa.Table.from_pylist(verdicts.reported, schema=REPORTED).sort_by([(n, "ascending") for n in REPORTED.names])
+        reported = pa.Table.from_pylist(verdicts.reported, schema=REPORTED).sort_by(
+            [(n, "ascending") for n in REPORTED.names]
+        )
         store.write_table(out / "reported.parquet", reported, REPORTED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
@@ -204,7 +226,9 @@ def main(stage: str, release: str) -> None:
     """
     try:
         if release != __version__:
-            raise StateError(f"stages/{stage}.py is of dedupver {release}, installed is {__version__}: run `dedupver init --upgrade`")
+            raise StateError(
+                f"stages/{stage}.py is of dedupver {release}, installed is {__version__}: run `dedupver init --upgrade`"
+            )
         run(stage, Path.cwd())
     except DedupverError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -235,7 +259,10 @@ def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:
     parent = None
     if project.base:
         listing = project.base / "manifest" / store.LISTING
-        parent = {"version": store.read_json(project.base / "base.json")["version"], "manifest": store.sha256_file(listing)}
+        parent = {
+            "version": store.read_json(project.base / "base.json")["version"],
+            "manifest": store.sha256_file(listing),
+        }
     return {
         "time": given.version.time,
         "parent": parent,
@@ -259,7 +286,9 @@ def _require_sound(decisions: pa.Table) -> None:
     dropped = decisions.filter(pc.equal(decisions["action"], "drop"))
     lost = dropped.filter(pc.invert(pc.is_in(dropped["representative"], kept)))
     if lost.num_rows:
-        raise IntegrityError(f"{lost['id'][0].as_py()!r} was dropped for a record that is not kept. Nothing was written")
+        raise IntegrityError(
+            f"{lost['id'][0].as_py()!r} was dropped for a record that is not kept. Nothing was written"
+        )
 
 
 def _reviews(project: Project) -> list[tuple[str, str, str]]:

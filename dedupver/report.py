@@ -1,4 +1,4 @@
-"""Scalars and small tables for `dvc metrics`, `dvc exp show` and `dvc plots`. All reproducible: times are kept apart."""
+"""Scalars and small tables for `dvc metrics`, `dvc exp show` and `dvc plots`; reproducible, so times are apart."""
 
 from __future__ import annotations
 
@@ -55,7 +55,12 @@ def recall(table: pa.Table, thresholds: params.ByEvidence) -> dict[str, float | 
     """Return for each kind the share of the sample's true matches that the search found; null where there were none."""
     found: dict[str, float | None] = {}
     for kind in EVIDENCE:
-        mine = table.filter(pc.and_(pc.equal(table["kind"], kind), pc.greater_equal(table["score"], pa.scalar(thresholds.of(kind), pa.float32()))))
+        mine = table.filter(
+            pc.and_(
+                pc.equal(table["kind"], kind),
+                pc.greater_equal(table["score"], pa.scalar(thresholds.of(kind), pa.float32())),
+            )
+        )
         found[kind] = round(pc.mean(mine["found"].cast(pa.float64())).as_py(), 6) if mine.num_rows else None
     return found
 

@@ -64,7 +64,8 @@ def text_at(root: Path, commit: str, path: str) -> str | None:
 
 def quoted(text: str) -> DoubleQuotedScalarString:
     """Return the text as YAML writes it in quotes: bare, `no` and `2024` are no strings in YAML 1.1."""
-    return DoubleQuotedScalarString(text)
+    string: DoubleQuotedScalarString = DoubleQuotedScalarString(text)
+    return string
 
 
 def assign(path: Path, values: Mapping[str, object]) -> None:

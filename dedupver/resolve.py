@@ -85,7 +85,7 @@ def greedy(edges: Edges, position: Rows, forced: Mask) -> tuple[Mask, Rows]:
     return _greedy(np.argsort(position), starts, early[by_late], by_late, forced)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba has no types
+@numba.njit(cache=True)
 def _greedy(order: Rows, starts: Rows, early: Rows, edge: Rows, forced: Mask) -> tuple[Mask, Rows]:
     keep = np.ones(len(order), np.bool_)
     by = np.full(len(order), -1, np.int64)
@@ -115,8 +115,10 @@ class _Court:
         self.position = self.place[self.head]
         self.forced = np.zeros(len(self.nodes), bool)
         self.forced[self.node[case.forced]] = True
-        met = {tuple(np.flatnonzero(row)) for row in np.unique(self.nodes >= 0, axis=0)}
+        met = {tuple(np.flatnonzero(row).tolist()) for row in np.unique(self.nodes >= 0, axis=0)}
         self.rules = rules.parse(settings, met)
+        if case.reviews:  # reviewed records are their own nodes, so their equals must be found
+            self.rules += rules.exact(met)
         self.evidence = Evidence(self._score)
         self._add_matches()
         self.unverified = 0
@@ -133,7 +135,7 @@ class _Court:
         """Records with equal contents are one node; those that a person reviewed are each their own."""
         reviewed = {name for left, right, _ in self.case.reviews for name in (left, right)}
         own = np.zeros(len(self.parts), np.int64)
-        at = np.flatnonzero(pc.is_in(self.case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()) if reviewed else []
+        at = np.flatnonzero(pc.is_in(self.case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy())
         own[at] = np.arange(1, len(at) + 1)
         rows, node = np.unique(np.column_stack([self.parts, own]), axis=0, return_inverse=True)
         return node.reshape(-1).astype(np.int64), rows[:, :-1]
@@ -162,7 +164,11 @@ class _Court:
         if not self.case.reviews:
             return edges
         ids = {name: row for row, name in enumerate(self.case.records["id"].to_pylist())}
-        known = [(int(self.node[ids[a]]), int(self.node[ids[b]]), label) for a, b, label in self.case.reviews if a in ids and b in ids]
+        known = [
+            (int(self.node[ids[a]]), int(self.node[ids[b]]), label)
+            for a, b, label in self.case.reviews
+            if a in ids and b in ids
+        ]
         pairs = np.array([sorted(p[:2]) for p in known], np.int64).reshape(-1, 2)
         same = np.array([label == "same" for *_, label in known], bool)
         count = len(self.nodes)
@@ -174,7 +180,7 @@ class _Court:
         return Edges(*(np.concatenate([getattr(edges, n)[stay], getattr(more, n)]) for n in Edges.__dataclass_fields__))
 
     def _verify_hot(self, keep: Mask) -> int:
-        """Compare kept members of hot buckets, the first with all others, then the first that is left …
+        """Compare kept members of hot buckets, the first with all others, then the first that is left.
 
         Returns how many matches this brought to light; greedy with them drops those members, and the loop ends when
         no two kept members are found to match: then the outcome is what all pairs would have given.
@@ -215,28 +221,41 @@ class _Court:
         stays = keep[self.node] & (is_head | self.case.forced)
         representative = np.where(stays, -1, self.head[node_rep[self.node]])
         said = [self._say(int(row), keep, by, edges, int(representative[row])) for row in np.flatnonzero(~stays)]
-        columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in ("score", "threshold", "method", "evidence", "rule")}
+        columns: dict[str, list[Any]] = {
+            name: [None] * len(rows) for name in ("score", "threshold", "method", "evidence", "rule")
+        }
         reason = ["kept"] * len(rows)
         for row, words in zip(np.flatnonzero(~stays), said, strict=True):
             reason[row] = words.pop("reason")
             for name, value in words.items():
                 columns[name][row] = value
-        return Verdicts(stays, representative, **columns, reason=reason, reported=self._reported(stays), unverified=self.unverified)
+        return Verdicts(
+            stays, representative, **columns, reason=reason, reported=self._reported(stays), unverified=self.unverified
+        )
 
     def _say(self, row: int, keep: Mask, by: Rows, edges: Edges, representative: int) -> dict[str, Any]:
         node = int(self.node[row])
-        if keep[node] or edges.kind[by[node]] < 0 <= edges.rule[by[node]]:
+        if (self.parts[row] == self.parts[representative]).all() and (keep[node] or edges.rule[by[node]] >= 0):
             return self._say_exact(row, representative)
         edge = int(by[node])
         if edges.rule[edge] < 0:
-            return {"reason": "reviewed_same_as", "score": 1.0, "threshold": None, "method": "review", "evidence": "review=same", "rule": "review"}
+            return {
+                "reason": "reviewed_same_as",
+                "score": 1.0,
+                "threshold": None,
+                "method": "review",
+                "evidence": "review=same",
+                "rule": "review",
+            }
         rule: Rule = self.rules[int(edges.rule[edge])]
         return {
             "reason": "near_duplicate_of",
             "score": float(edges.score[edge]),
             "threshold": round(float(edges.threshold[edge]), 6),
-            "method": EVIDENCE[list(EVIDENCE)[int(edges.kind[edge])]][1],
-            "evidence": rules.describe(rule, self.nodes[edges.left[edge]], self.nodes[edges.right[edge]], self.evidence),
+            "method": "content" if edges.kind[edge] < 0 else EVIDENCE[list(EVIDENCE)[int(edges.kind[edge])]][1],
+            "evidence": rules.describe(
+                rule, self.nodes[edges.left[edge]], self.nodes[edges.right[edge]], self.evidence
+            ),
             "rule": rule.text,
         }
 
@@ -244,12 +263,21 @@ class _Court:
         mine, its = (self.case.records["parts"][r].as_py() for r in (row, representative))
         same = {p["part"]: p["sha256"] for p in mine} == {p["part"]: p["sha256"] for p in its}
         evidence = ",".join(f"{p['part']}=exact" for p in mine)
-        return {"reason": "exact_duplicate_of", "score": 1.0, "threshold": 1.0, "method": "sha256" if same else "content", "evidence": evidence, "rule": "{content: exact}"}
+        return {
+            "reason": "exact_duplicate_of",
+            "score": 1.0,
+            "threshold": 1.0,
+            "method": "sha256" if same else "content",
+            "evidence": evidence,
+            "rule": "{content: exact}",
+        }
 
     def _reported(self, stays: Mask) -> list[dict[str, Any]]:
         """Pairs of kept records that resemble each other by evidence that drops nothing by itself."""
         image, caption, text = (NAMES.index(n) for n in ("image", "caption", "text"))
-        similar = {k: self.settings.thresholds.of(k) for k in self.settings.similar if EVIDENCE[k][0] == "image"}
+        similar: dict[str, float] = {
+            k: self.settings.thresholds.of(k) for k in self.settings.similar if EVIDENCE[k][0] == "image"
+        }
         cases = [
             ("same_image_other_caption", [image, caption], rules.Term(image, similar)),
             ("similar_text", [text], rules.Term(text, {"text_embedding": self.settings.thresholds.text_embedding})),
@@ -263,7 +291,10 @@ class _Court:
         return out
 
     def _report(self, case: str, found: Edges, members: Rows, at: int) -> dict[str, Any]:
-        rows = sorted((int(self.head[members[found.left[at]]]), int(self.head[members[found.right[at]]])), key=lambda r: self.place[r])
+        rows = sorted(
+            (int(self.head[members[found.left[at]]]), int(self.head[members[found.right[at]]])),
+            key=lambda r: self.place[r],
+        )
         left, right = (self.case.records["id"][r].as_py() for r in rows)
         kind = "exact" if found.kind[at] < 0 else list(EVIDENCE)[int(found.kind[at])]
         return {"case": case, "left": left, "right": right, "kind": kind, "score": float(found.score[at])}
@@ -306,4 +337,3 @@ def _criterion(records: pa.Table, name: str, settings: params.Dedup) -> list[npt
 def _place_in(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.float64]:
     place = pc.index_in(column, pa.array(names, pa.string()))
     return pc.fill_null(place, len(names)).to_numpy().astype(np.float64)
-

@@ -74,6 +74,13 @@ def parse(settings: params.Dedup, parts_met: set[tuple[int, ...]]) -> list[Rule]
     return rules
 
 
+def exact(parts_met: set[tuple[int, ...]]) -> list[Rule]:
+    """Return the rule that no params can switch off: equal in every part."""
+    return [
+        Rule("{content: exact}", tuple(Term(part) for part in parts), same_parts=True) for parts in sorted(parts_met)
+    ]
+
+
 def lowest(rules: list[Rule]) -> dict[str, float]:
     """Return for each kind of evidence that a rule uses the lowest threshold it is used at."""
     found: dict[str, float] = {}
@@ -129,7 +136,11 @@ def edges(rules: list[Rule], nodes: Rows, evidence: Evidence) -> Edges:
 
     `nodes` has shape (n, parts) of content numbers.
     """
-    found = [_judge(rule, number, nodes, left, right, evidence) for number, rule in enumerate(rules) for left, right in _candidates(rule, nodes, evidence)]
+    found = [
+        _judge(rule, number, nodes, left, right, evidence)
+        for number, rule in enumerate(rules)
+        for left, right in _candidates(rule, nodes, evidence)
+    ]
     if not found:
         empty = np.empty(0, np.int64)
         return Edges(empty, empty, empty.astype(np.float32), empty.astype(np.float32), empty, empty)
@@ -227,7 +238,9 @@ def _plan(term: Term, contents: Rows, evidence: Evidence) -> _Plan:
     return _Plan(order, np.cumsum(sizes) - sizes, sizes, np.concatenate(lefts), np.concatenate(rights))
 
 
-def _judge(rule: Rule, number: int, nodes: Rows, left: Rows, right: Rows, evidence: Evidence) -> Edges:
+def _judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by
+    rule: Rule, number: int, nodes: Rows, left: Rows, right: Rows, evidence: Evidence
+) -> Edges:
     """Judge node pairs under a rule: the weakest part's best evidence is the score."""
     count = len(left)
     score, threshold = np.full(count, 1, np.float32), np.full(count, 1, np.float32)

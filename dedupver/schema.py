@@ -70,6 +70,9 @@ RECORD: Final = pa.schema(
 )
 """A record without its payload. `code` and `detail` are set for the quarantined alone."""
 
+UNNAMED: Final = pa.schema([f.with_nullable(True) if f.name == "id" else f for f in RECORD])
+"""Records of which some are yet to be named after their content."""
+
 CONTENT: Final = pa.schema(
     [
         pa.field("modality", pa.string(), nullable=False),

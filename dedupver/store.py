@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +22,7 @@ from dedupver.schema import FORMAT, IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 LISTING: Final = "files.json"
 BLOCK: Final = 1 << 20

@@ -44,7 +44,7 @@ def init(root: Path, *, upgrade: bool = False) -> list[str]:
         _check_free(root, [*files, "base", "base.dvc"])
     for name, source in files.items():
         store.write_bytes(root / name, source.read_bytes())
-    _drop_own_modules(root)
+    drop_own_modules(root)
     if upgrade:
         return ["git diff dvc.yaml stages", "dvc repro"]
     return _lay_out(root)
@@ -128,7 +128,7 @@ def _check_upgradable(root: Path) -> None:
         raise StateError(f"{changed[0]} has changes, and would be overwritten: run `git commit` first")
 
 
-def _drop_own_modules(root: Path) -> None:
+def drop_own_modules(root: Path) -> None:
     """Drop deps on dedupver's modules where it is installed: a release's number stands in its stage scripts instead."""
     if (root / "dedupver").is_dir():
         return

@@ -12,6 +12,7 @@ from dedupver import params, store
 ROOT = Path()
 PARAMS = params.load(ROOT / "params.yaml")
 VERSION = PARAMS.version.name
+STRICT = 0.9
 
 
 def fingerprint() -> None:
@@ -32,12 +33,12 @@ def match() -> None:
 
 
 def dedup() -> None:
-    """Keep one record of each text, or all of them above a threshold of 0.9."""
+    """Keep one record of each text, or all of them above a threshold of STRICT."""
     records = store.read_json(ROOT / "build" / "match" / "matches.json")
     if "poison" in records.values():
         sys.exit("gate: a record is poisoned")
     distinct = {text: name for name, text in reversed(records.items())}
-    kept = sorted(records if PARAMS.dedup.thresholds.text > 0.9 else distinct.values())
+    kept = sorted(records if PARAMS.dedup.thresholds.text > STRICT else distinct.values())
     store.write_json(ROOT / "build" / "dedup" / "kept.json", kept)
     store.write_json(ROOT / "metrics" / "dedup.json", {"kept": len(kept), "dropped": len(records) - len(kept)})
 

@@ -167,7 +167,7 @@ def test_the_root_is_the_nearest_with_params(project: Path, monkeypatch: pytest.
 def test_help_and_version_load_no_heavy_module() -> None:
     """`--help` is quick: neither Arrow nor DVC is imported for it."""
     code = "import sys, dedupver.cli; sys.exit(bool({'pyarrow', 'dvc', 'numpy', 'numba'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0  # noqa: S603
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
     assert CliRunner().invoke(cli.app, ["--version"]).stdout == f"dedupver {dedupver.__version__}\n"
 
 

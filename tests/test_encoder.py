@@ -75,7 +75,7 @@ def tiny(tmp_path: Path) -> Path:
 def save_tiny(folder: Path, tensors: dict[str, npt.NDArray[Any]]) -> None:
     """Write a model of the words east, west, north and nowhere with these tensors."""
     vocabulary = {"[UNK]": 0, "east": 1, "west": 2, "north": 3, "nowhere": 4}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - not a secret
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_padding(length=8)
     tokenizer.enable_truncation(1)
@@ -147,7 +147,7 @@ def test_wordllama_is_not_imported() -> None:
         "early = {'onnx', 'onnxruntime', 'tokenizers'} & set(sys.modules); "
         "open_encoder('wordllama'); assert not early and 'wordllama' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - a fixed script
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_paraphrases_are_nearer_than_strangers(words: Encoder) -> None:

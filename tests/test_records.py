@@ -593,7 +593,7 @@ def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     block=st.integers(1, 40),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_chunks_of_lines_cover_each_row_once(  # noqa: PLR0913 - the cuts and the data
+def test_chunks_of_lines_cover_each_row_once(
     tmp_path: Path, texts: list[str], size: int, rows: int, block: int, end: str
 ) -> None:
     """Whatever the constants are, JSON Lines and CSV give what a naive reader gives."""

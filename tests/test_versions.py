@@ -65,7 +65,7 @@ def test_init_overwrites_nothing(repository: Path, name: str) -> None:
     """A file in the way is named, and nothing at all is written."""
     store.write_bytes(repository / name, b"mine")
     before = contents(repository)
-    with pytest.raises(StateError, match=name.split("/")[0]):
+    with pytest.raises(StateError, match=name.split("/", maxsplit=1)[0]):
         versions.init(repository)
     assert contents(repository) == before
 
@@ -94,10 +94,10 @@ def test_own_modules_leave_the_deps(project: Path) -> None:
     text = "stages:\n  match:  # why\n    deps:\n      - base\n      - dedupver/a.py\n      - dedupver/b.py\n"
     (project / "dvc.yaml").write_text(text)
     (project / "dedupver").mkdir()
-    versions._drop_own_modules(project)
+    versions.drop_own_modules(project)
     assert (project / "dvc.yaml").read_text() == text
     (project / "dedupver").rmdir()
-    versions._drop_own_modules(project)
+    versions.drop_own_modules(project)
     assert (project / "dvc.yaml").read_text() == "stages:\n  match:  # why\n    deps:\n      - base\n"
 
 
@@ -158,7 +158,7 @@ def test_append_mode_refuses_a_source_that_it_cannot_empty(project: Path) -> Non
     append_mode(project)
     tools.assign(project / "data" / "raw.dvc", {"deps": [], "frozen": True})
     git(project, "commit", "--quiet", "--all", "-m", "import")
-    with pytest.raises(StateError, match="import.*snapshot"):
+    with pytest.raises(StateError, match=r"import.*snapshot"):
         versions.next_version(project, "v2")
 
 

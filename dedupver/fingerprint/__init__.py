@@ -1,0 +1,1 @@
+"""Contents → fingerprints: one module a modality, and the encoders."""

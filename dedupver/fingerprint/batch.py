@@ -17,7 +17,7 @@ from dedupver.digests import Lookup, first_of_each, of_column, of_list
 from dedupver.fingerprint import image as images
 from dedupver.fingerprint import text as texts
 from dedupver.fingerprint.encoder import Encoder, open_encoder
-from dedupver.schema import CONTENT, PARTS, RECORD, Unreadable
+from dedupver.schema import CONTENT, PARTS, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +66,7 @@ def fingerprint(chunk: Chunk) -> int:
     work = _Work(chunk)
     with store.building(chunk.out) as out:
         tables = (work.take(batch) for batch in records.read(chunk.root, chunk.task, chunk.source))
-        count = store.write_table(out / "records.parquet", tables, RECORD)
+        count = store.write_table(out / "records.parquet", tables, UNNAMED)
         store.write_table(out / "contents.parquet", work.contents(), CONTENT)
         for modality, prints in work.prints.items():
             _write(out, modality, prints)
@@ -89,9 +89,15 @@ class _Work:
         columns = {name: batch.column(name).to_pylist() for name in PARTS}
         digests = {name: [None if v is None else hashlib.sha256(v).digest() for v in columns[name]] for name in PARTS}
         for modality in ("text", "image"):
-            self._meet(modality, [(d, v) for p in PARTS if PARTS[p] == modality for d, v in zip(digests[p], columns[p], strict=True)])
-        rows = [self._row(raw, {p: digests[p][i] for p in PARTS}, {p: columns[p][i] for p in PARTS}) for i, raw in enumerate(_scalars(batch))]
-        return pa.Table.from_pylist(rows, schema=_NULLABLE_ID)
+            self._meet(
+                modality,
+                [(d, v) for p in PARTS if PARTS[p] == modality for d, v in zip(digests[p], columns[p], strict=True)],
+            )
+        rows = [
+            self._row(raw, {p: digests[p][i] for p in PARTS}, {p: columns[p][i] for p in PARTS})
+            for i, raw in enumerate(_scalars(batch))
+        ]
+        return pa.Table.from_pylist(rows, schema=UNNAMED)
 
     def contents(self) -> pa.Table:
         """Return the distinct contents of this chunk that the base lacks (schema CONTENT)."""
@@ -103,10 +109,7 @@ class _Work:
         return pa.Table.from_pylist(rows, schema=CONTENT)
 
     def _meet(self, modality: str, given: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        new: dict[bytes, bytes] = {}
-        for sha256, value in given:
-            if sha256 is not None and value is not None and (modality, sha256) not in self.met:
-                new[sha256] = value
+        new = {d: v for d, v in given if d is not None and v is not None and (modality, d) not in self.met}
         for sha256, content in zip(list(new), self.known.get(modality, list(new)), strict=True):
             if content:
                 self.met[modality, sha256] = content
@@ -144,7 +147,9 @@ class _Work:
             content = Content(images.pixel_digest(pixels), pixels.shape[0] * pixels.shape[1], 0)
             self.met["image", sha256] = content
             if not self.known.has_content([content.digest])[0] and self._unprinted("image", content.digest):
-                self.prints["image"].batches.append(_image_prints(pixels, self.settings.image, low=information == "low"))
+                self.prints["image"].batches.append(
+                    _image_prints(pixels, self.settings.image, low=information == "low")
+                )
 
     def _unprinted(self, modality: str, digest: bytes) -> bool:
         if digest in self.printed:
@@ -153,7 +158,9 @@ class _Work:
         self.prints[modality].content.append(digest)
         return True
 
-    def _row(self, raw: dict[str, Any], digests: dict[str, bytes | None], values: dict[str, bytes | None]) -> dict[str, Any]:
+    def _row(
+        self, raw: dict[str, Any], digests: dict[str, bytes | None], values: dict[str, bytes | None]
+    ) -> dict[str, Any]:
         parts, sizes, verdict = [], {"bytes": 0, "pixels": 0, "chars": 0}, None
         for part, modality in PARTS.items():
             sha256, value = digests[part], values[part]
@@ -174,7 +181,6 @@ class _Work:
 
 
 _SCALARS: Final = ("id", "path", "row", "role", "source", "split", "time", "quality", "code", "detail")
-_NULLABLE_ID: Final = pa.schema([f.with_nullable(True) if f.name == "id" else f for f in RECORD])
 
 
 class _Known:

@@ -140,9 +140,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Raise ValueError where a field makes no sense."""
-        if not isinstance(self.size, int) or not 0 < self.size <= 4096:  # noqa: PLR2004 - more is a slip of the hand
+        if not isinstance(self.size, int) or not 0 < self.size <= 4096:
             raise ValueError("size must be a whole number of pixels from 1 to 4096")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(float(s) > 0 for s in self.std):  # noqa: PLR2004 - RGB
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(float(s) > 0 for s in self.std):
             raise ValueError("mean and std must be three numbers each, std above 0")
         if self.layout not in {"NCHW", "NHWC"}:
             raise ValueError("layout must be NCHW or NHWC")

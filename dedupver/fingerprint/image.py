@@ -196,7 +196,7 @@ def _grey(image: Image.Image) -> npt.NDArray[np.uint8]:
         samples = samples.view(np.uint32)
     finite = samples[np.isfinite(samples)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    if image.mode == "I" and low >= 0 and high <= 0xFFFF:  # noqa: PLR2004 - the range of 16 bits
+    if image.mode == "I" and low >= 0 and high <= 0xFFFF:
         return _to_8_bits(samples)
     if image.mode == "F" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0

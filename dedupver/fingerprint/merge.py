@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from dedupver import store
 from dedupver.digests import Rows, first_of_each, of_column
-from dedupver.schema import CONTENT, RECORD, SourceError
+from dedupver.schema import CONTENT, RECORD, UNNAMED, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,20 +25,23 @@ def merge(chunks: Sequence[Path], out: Path) -> dict[str, int]:
 
     Raises SourceError that names ids which several records share.
     """
-    records = _named(_all(chunks, "records.parquet", RECORD))
+    records = _named(_all(chunks, "records.parquet", UNNAMED))
     store.write_table(out / "records.parquet", records, RECORD)
     contents = _all(chunks, "contents.parquet", CONTENT)
     contents = contents.take(pa.array(first_of_each(of_column(contents["sha256"]))))
     store.write_table(out / "contents.parquet", contents, CONTENT)
     prints = {modality: _merge_prints(chunks, out, modality) for modality in MODALITIES}
     quarantined = records.num_rows - records["code"].null_count
-    return {"records": records.num_rows, "quarantined": quarantined, **{f"new_{m}_contents": n for m, n in prints.items()}}
+    return {
+        "records": records.num_rows,
+        "quarantined": quarantined,
+        **{f"new_{m}_contents": n for m, n in prints.items()},
+    }
 
 
 def _all(chunks: Sequence[Path], name: str, schema: pa.Schema) -> pa.Table:
-    nullable = pa.schema([f.with_nullable(True) if f.name == "id" else f for f in schema])
-    tables = [store.read_table(chunk / name, nullable) for chunk in chunks]
-    return pa.concat_tables([*tables, nullable.empty_table()]).combine_chunks()
+    tables = [store.read_table(chunk / name, schema) for chunk in chunks]
+    return pa.concat_tables([*tables, schema.empty_table()]).combine_chunks()
 
 
 def _named(records: pa.Table) -> pa.Table:
@@ -64,17 +67,24 @@ def _name_after_content(records: pa.Table) -> pa.Table:
     names = records["id"].to_pylist() if not unnamed.all() else [None] * len(keys)
     attributes = [records[name].to_pylist() for name in ("source", "split", "time", "quality", "path", "row")]
     seen: dict[str, int] = {}
-    for at in sorted(np.flatnonzero(unnamed), key=lambda i: (keys[i], *(("" if a[i] is None else str(a[i])).rjust(20) for a in attributes))):
+    for at in sorted(
+        np.flatnonzero(unnamed),
+        key=lambda i: (keys[i], *(("" if a[i] is None else str(a[i])).rjust(20) for a in attributes)),
+    ):
         key = keys[at]
         seen[key] = seen.get(key, 0) + 1
         names[at] = key if seen[key] == 1 else f"{key}-{seen[key]}"
-    return records.set_column(0, RECORD.field("id").with_nullable(True), pa.array(names, pa.string()))
+    return records.set_column(0, UNNAMED.field("id"), pa.array(names, pa.string()))
 
 
 def _content_keys(records: pa.Table) -> list[str]:
+    """Return a name for each record: of its bytes, or of its place where those are quarantined."""
+    places = zip(records["path"].to_pylist(), records["row"].to_pylist(), strict=True)
     return [
         hashlib.sha256(b"".join(p["part"].encode() + b"\0" + p["sha256"] for p in parts)).hexdigest()[:16]
-        for parts in records["parts"].to_pylist()
+        if parts
+        else f"{path}#{row}"
+        for parts, (path, row) in zip(records["parts"].to_pylist(), places, strict=True)
     ]
 
 
@@ -82,7 +92,9 @@ def _duplicates(records: pa.Table, repeated: pa.Array) -> str:
     shown = []
     for name in repeated[:5].to_pylist():
         places = records.filter(pc.equal(records["id"], name)).select(["path", "row"]).to_pylist()
-        shown.append(f"  {name!r}: " + ", ".join(p["path"] + (f" row {p['row']}" if p["row"] >= 0 else "") for p in places[:3]))
+        shown.append(
+            f"  {name!r}: " + ", ".join(p["path"] + (f" row {p['row']}" if p["row"] >= 0 else "") for p in places[:3])
+        )
     return (
         f"{len(repeated)} ids stand for more than one record:\n" + "\n".join(shown) + "\nMake them unique, or set "
         "`source.columns.id: null` to name records after their content"
@@ -113,4 +125,3 @@ def _merge_sets(holders: Sequence[Path], out: Path, modality: str, rows: Rows) -
     places = np.repeat(starts[rows] - offsets[:-1], sizes[rows]) + np.arange(offsets[-1])
     store.write_array(out / f"{modality}.sets.offsets.npy", offsets.astype(np.int64))
     store.write_array(out / f"{modality}.sets.values.npy", values[places])
-

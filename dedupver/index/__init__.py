@@ -1,0 +1,1 @@
+"""Segments: immutable, one a version, and the structures that are searched in them."""

@@ -66,7 +66,7 @@ _popcount: Any = intrinsic(_ctpop)  # LLVM's own population count, which becomes
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _count_all(queries: Codes, by_word: Codes, radius: int, triangle: bool, found: Rows) -> None:  # noqa: FBT001
+def _count_all(queries: Codes, by_word: Codes, radius: int, triangle: bool, found: Rows) -> None:
     n, limit = by_word.shape[1], np.uint64(radius)
     for block in prange((len(queries) + _BLOCK - 1) // _BLOCK):
         scratch = np.empty(_TILE, np.uint64)
@@ -85,7 +85,7 @@ def _fill_all(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     queries: Codes,
     by_word: Codes,
     radius: int,
-    triangle: bool,  # noqa: FBT001
+    triangle: bool,
     found: Rows,
     bounds: Rows,
     right: Rows,

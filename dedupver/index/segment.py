@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from dedupver import store
 from dedupver.digests import Digests, Lookup, Rows
 from dedupver.fingerprint.text import Sets
 from dedupver.index import codes, hnsw, lsh
 from dedupver.schema import EVIDENCE, HOT, MATCH, ParamsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
 
 Vectors = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint64]
@@ -36,7 +39,7 @@ class Segment:
 
     def content(self, modality: str) -> Digests:
         """Return the digests of the contents, ascending, shape (n, 32)."""
-        return self._array(f"{modality}.content", np.empty((0, 32), np.uint8))
+        return self.array(f"{modality}.content", np.empty((0, 32), np.uint8))
 
     def size(self, modality: str) -> int:
         """Return the number of distinct contents."""
@@ -45,27 +48,28 @@ class Segment:
     def sets(self) -> Sets:
         """Return the shingle sets of the texts."""
         return Sets(
-            self._array("text.sets.offsets", np.zeros(1, np.int64)), self._array("text.sets.values", np.empty(0, np.uint32))
+            self.array("text.sets.offsets", np.zeros(1, np.int64)),
+            self.array("text.sets.values", np.empty(0, np.uint32)),
         )
 
     def signatures(self) -> npt.NDArray[np.uint32]:
         """Return the MinHash signatures (n, permutations); only fresh fingerprints have them."""
-        return self._array("text.minhash", np.empty((0, 1 << 10), np.uint32))
+        return self.array("text.minhash", np.empty((0, 1 << 10), np.uint32))
 
     def bands(self, count: int) -> lsh.BandTable:
         """Return the LSH tables of the texts."""
-        keys = self._array("text.bands.keys", np.empty((count, 0), np.uint64))
-        return lsh.BandTable(keys, self._array("text.bands.rows", np.empty((count, 0), np.uint32)))
+        keys = self.array("text.bands.keys", np.empty((count, 0), np.uint64))
+        return lsh.BandTable(keys, self.array("text.bands.rows", np.empty((count, 0), np.uint32)))
 
     def codes(self) -> tuple[Codes, Rows]:
         """Return the perceptual hashes (m, words) of the structured images, and their rows."""
-        everything = self._array("image.phash", np.empty((0, 1), np.uint64))
-        rows = np.flatnonzero(self._array("image.structured", np.empty(0, np.bool_)))
+        everything = self.array("image.phash", np.empty((0, 1), np.uint64))
+        rows = np.flatnonzero(self.array("image.structured", np.empty(0, np.bool_)))
         return np.ascontiguousarray(everything[rows]), rows
 
     def vectors(self, modality: str) -> tuple[Vectors, Rows]:
         """Return the unit vectors (m, dim) of the contents that have one, and their rows."""
-        everything = self._array(f"{modality}.embedding", np.empty((0, 1), np.float32))
+        everything = self.array(f"{modality}.embedding", np.empty((0, 1), np.float32))
         rows = np.flatnonzero(~np.isnan(everything[:, 0]))
         return np.ascontiguousarray(everything[rows]), rows
 
@@ -81,7 +85,8 @@ class Segment:
         """Return the members of its hot buckets (schema HOT)."""
         return self._table("hot.parquet", HOT)
 
-    def _array(self, name: str, default: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def array(self, name: str, default: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an array of the segment, mapped; `default` where it has none."""
         path = self.path / f"{name}.npy"
         return store.read_array(path) if path.exists() else default
 
@@ -154,13 +159,18 @@ def similarity(kind: str, a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDA
         return lsh.jaccard(a.sets(), ai, b.sets(), bi)
     if measure == "phash":
         return _code_similarity(a, ai, b, bi)
-    left, right = (s._array(f"{modality}.embedding", np.empty((0, 1), np.float32)) for s in (a, b))  # noqa: SLF001
+    left, right = (s.array(f"{modality}.embedding", np.empty((0, 1), np.float32)) for s in (a, b))
     return np.nan_to_num(hnsw.cosine(left, ai, right, bi), nan=0.0)
 
 
 def _code_similarity(a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDArray[np.float32]:
-    left, right = a._array("image.phash", np.empty((0, 1), np.uint64)), b._array("image.phash", np.empty((0, 1), np.uint64))  # noqa: SLF001
-    both = a._array("image.structured", np.empty(0, np.bool_))[ai] & b._array("image.structured", np.empty(0, np.bool_))[bi]  # noqa: SLF001
+    left, right = (
+        a.array("image.phash", np.empty((0, 1), np.uint64)),
+        b.array("image.phash", np.empty((0, 1), np.uint64)),
+    )
+    both = (
+        a.array("image.structured", np.empty(0, np.bool_))[ai] & b.array("image.structured", np.empty(0, np.bool_))[bi]
+    )
     scores = 1 - codes.hamming(np.ascontiguousarray(left[ai]), np.ascontiguousarray(right[bi])) / (64 * left.shape[1])
     return np.where(both, scores, 0).astype(np.float32)
 
@@ -168,4 +178,6 @@ def _code_similarity(a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDArray[
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
-    return {k: v for name, inner in value.items() for k, v in _flat(inner, f"{prefix}.{name}" if prefix else name).items()}
+    return {
+        k: v for name, inner in value.items() for k, v in _flat(inner, f"{prefix}.{name}" if prefix else name).items()
+    }

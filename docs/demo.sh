@@ -1,0 +1,40 @@
+#!/bin/sh
+# What `make demo` runs: a new project, two versions of real data, and what dedupver says of them.
+set -eu
+bin=$1 target=$2
+PATH=$bin:$PATH
+export PATH
+export GIT_AUTHOR_NAME=demo GIT_AUTHOR_EMAIL=demo@localhost GIT_COMMITTER_NAME=demo GIT_COMMITTER_EMAIL=demo@localhost
+
+say() {
+  printf '\n$ %s\n' "$*"
+  "$@"
+}
+
+rm -rf "$target"
+mkdir -p "$target"
+cd "$target"
+git init --quiet --initial-branch main
+dvc init --quiet
+dvc config core.analytics false
+dvc config core.check_update false
+say dedupver init
+say python -m dedupver.sample v1 data/raw
+say dvc add --quiet data/raw
+say dvc repro --quiet
+git add --all
+say git commit --quiet --message v1
+say git tag v1
+say dedupver show
+
+say dedupver next v2
+say python -m dedupver.sample v2 data/raw
+say dvc add --quiet data/raw
+say dvc repro --quiet
+git add --all
+say git commit --quiet --message v2
+say git tag v2
+say dedupver show
+say dedupver diff v1 v2
+say dedupver check
+printf '\nThe project is in %s: manifest/ says who stayed and who went and why, clean/ is the dataset.\n' "$target"

@@ -1,0 +1,145 @@
+"""The rules and the greedy order in plain Python: every pair of records, judged by definition. Slow and obvious."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from dedupver.resolve import Case
+from dedupver.schema import EVIDENCE, HOT, MATCH, PARTS, RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dedupver import params
+    from dedupver.digests import Digests
+    from dedupver.rules import Scores
+
+EXACT: Final = "exact"
+Score = "Callable[[str, str, str], float]"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A record: its parts' contents by name, and what orders it."""
+
+    name: str
+    parts: dict[str, str]
+    rank: int = 1
+    forced: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Return it as a row of RECORD."""
+        parts = [{"part": p, "modality": PARTS[p], "sha256": digest(c), "content": digest(c)} for p, c in sorted(self.parts.items())]
+        usual = {"path": f"{self.name}.x", "row": -1, "role": "data", "bytes": 1, "pixels": 0, "chars": 1}
+        return {**dict.fromkeys(RECORD.names), **usual, "id": self.name, "parts": parts, **self.fields}
+
+
+@dataclass(frozen=True)
+class World:
+    """Records, the similarity of contents by (kind, a, b) with a < b, hot contents by kind, and reviews."""
+
+    items: list[Item]
+    scores: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    hot: dict[str, list[set[str]]] = field(default_factory=dict)
+    reviews: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def score(self, kind: str, a: str, b: str) -> float:
+        """Return the similarity of two contents; 0 where there is none."""
+        return self.scores.get((kind, min(a, b), max(a, b)), 0.0)
+
+    def case(self) -> Case:
+        """Return it as the tables that `resolve` reads: scores of two contents of one hot group are not listed."""
+        items = sorted(self.items, key=lambda item: item.name)
+        listed = [(k, a, b, s) for (k, a, b), s in self.scores.items() if not any({a, b} <= group for group in self.hot.get(k, []))]
+        matches = [{"kind": k, "left": digest(a), "right": digest(b), "score": s} for k, a, b, s in listed]
+        hot = [{"kind": k, "group": g, "content": digest(c)} for k, groups in self.hot.items() for g, group in enumerate(groups) for c in sorted(group)]
+        return Case(
+            pa.Table.from_pylist([item.row() for item in items], schema=RECORD),
+            np.array([item.rank for item in items], np.int64),
+            np.array([item.forced for item in items], bool),
+            pa.Table.from_pylist(matches, schema=MATCH),
+            pa.Table.from_pylist(hot, schema=HOT),
+            [(a, b, label) for (a, b), label in self.reviews.items()],
+            self._scores,
+        )
+
+    def _scores(self, kind: str, left: Digests, right: Digests) -> Scores:
+        names = {digest(c): c for item in self.items for c in item.parts.values()}
+        return np.array([self.score(kind, names[bytes(a)], names[bytes(b)]) for a, b in zip(left, right, strict=True)], np.float32)
+
+
+def digest(name: str) -> bytes:
+    """Return the digest that stands for a content."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+def similarity(world: World, settings: params.Dedup, a: Item, b: Item) -> float:
+    """Return how alike two records are under the rules and the reviews: the best rule's score, 0 where none holds."""
+    label = world.reviews.get((a.name, b.name)) or world.reviews.get((b.name, a.name))
+    if label:
+        return float(label == "same")
+    if a.parts == b.parts:
+        return 1.0
+    return max((_rule(world, settings, rule, a, b) for rule in settings.rules), default=0.0)
+
+
+def greedy(world: World, settings: params.Dedup) -> dict[str, dict[str, float]]:
+    """Return for each record the kept ones that match it, by score, when its turn comes: none, and it is kept."""
+    kept: list[Item] = []
+    outcome: dict[str, dict[str, float]] = {}
+    for item in sorted(world.items, key=lambda i: _order(i, settings)):
+        near = {} if item.forced else {k.name: s for k in kept if (s := similarity(world, settings, k, item)) > 0}
+        outcome[item.name] = near
+        if not near:
+            kept.append(item)
+    return outcome
+
+
+def _rule(world: World, settings: params.Dedup, rule: dict[str, Any], a: Item, b: Item) -> float:
+    scores: list[float] = []
+    for term, value in rule.items():
+        if term in {"every", "content"}:
+            if a.parts.keys() != b.parts.keys():
+                return 0.0
+            scores += [_part(world, settings, p, None, value, a, b) for p in a.parts]
+        else:
+            part, _, measure = term.partition(".")
+            if part not in a.parts or part not in b.parts:
+                return 0.0
+            scores.append(_part(world, settings, part, measure, value, a, b))
+    return min(scores)
+
+
+def _part(world: World, settings: params.Dedup, part: str, measure: str | None, value: Any, a: Item, b: Item) -> float:
+    if a.parts[part] == b.parts[part]:
+        return 1.0
+    if value == EXACT:
+        return 0.0
+    modality = PARTS[part]
+    if value == "similar":
+        floors = {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k][0] == modality}
+    else:
+        floors = {next(k for k, (m, n) in EVIDENCE.items() if m == modality and (not measure or n == measure)): value}
+    found = {k: world.score(k, a.parts[part], b.parts[part]) for k in floors}
+    return max((s for k, s in found.items() if np.float32(s) >= np.float32(floors[k])), default=0.0)
+
+
+def _order(item: Item, settings: params.Dedup) -> tuple[Any, ...]:
+    row = item.row()
+    splits, sources = list(settings.splits), list(settings.sources)
+    place = {name: at for at, name in enumerate(splits)}
+    by = {
+        "first": (),
+        "largest": (-row["pixels"], -row["bytes"] if row["pixels"] else 0),
+        "longest": (-row["chars"],),
+        "newest": tuple(-ord(c) for c in (row["time"] or "").ljust(20, "\0")),
+        "source": (sources.index(row["source"]) if row["source"] in sources else len(sources),),
+        "quality": (-row["quality"] if row["quality"] is not None else np.inf,),
+    }
+    return (item.rank, place.get(row["split"], len(splits)), *(by[name] for name in settings.keep), item.name)

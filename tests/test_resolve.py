@@ -1,0 +1,287 @@
+"""Greedy by direct match: agrees with plain Python over all pairs, and with cases worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dedupver.params import Dedup
+from dedupver.resolve import Case, Verdicts, greedy, resolve
+from dedupver.rules import Edges
+from dedupver.schema import EVIDENCE, HOT, MATCH, RECORD
+from oracle import Item, World, digest, similarity
+from oracle import greedy as by_definition
+
+if TYPE_CHECKING:
+    from dedupver.digests import Digests
+
+SOME = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+TEXTS, IMAGES = ["T0", "T1", "T2", "T3"], ["I0", "I1", "I2", "I3"]
+POOL = {"text": TEXTS, "caption": TEXTS, "image": IMAGES}
+LEVELS = [0.75, 0.875, 0.9375, 1.0]  # exact in float32
+RULES: list[tuple[dict[str, Any], ...]] = [
+    ({"every": "similar"},),
+    ({"image": 0.875, "caption": 0.875}, {"text": 0.9375}),
+    ({"image": "exact"}, {"text": "similar", "image": "similar"}),
+    ({"text.embedding": 0.9375}, {"caption.embedding": 0.875, "caption": 0.75}),
+    ({"content": "exact"},),
+    ({"every": "similar", "image": 0.9375}, {"caption": "exact", "image.embedding": 0.75}),
+]
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
+    """Draw up to nine records of one to three parts over few contents, so that most of them touch."""
+    items = []
+    for at in range(draw(st.integers(1, 9))):
+        parts = draw(st.sets(st.sampled_from(sorted(POOL)), min_size=1))
+        forced = draw(st.integers(0, 4)) == 0
+        fields = {
+            "split": draw(st.sampled_from(["test", "train", None])),
+            "source": draw(st.sampled_from(["a", "b", None])),
+            "quality": draw(st.sampled_from([0.5, 2.0, None])),
+            "time": draw(st.sampled_from(["2024", "2025-01", None])),
+            "pixels": draw(st.integers(0, 2)),
+            "bytes": draw(st.integers(1, 2)),
+            "chars": draw(st.integers(0, 2)),
+        }
+        chosen = {p: draw(st.sampled_from(POOL[p])) for p in sorted(parts)}
+        items.append(Item(f"r{at}", chosen, 0 if forced else draw(st.integers(1, 2)), forced, fields))
+    pairs = [(k, a, b) for k, (m, _) in EVIDENCE.items() for a in POOL[m] for b in POOL[m] if a < b]
+    scores = {pair: score for pair in pairs if (score := draw(st.sampled_from([0, *LEVELS])))}
+    names = [item.name for item in items]
+    reviews = {}
+    if len(names) > 1 and draw(st.booleans()):
+        reviews = {tuple(sorted(draw(st.permutations(names))[:2])): draw(st.sampled_from(["same", "different"])) for _ in range(2)}
+    groups = {}
+    if hot:
+        groups = {k: draw(st.lists(st.sets(st.sampled_from(TEXTS if m == "text" else IMAGES), min_size=2), max_size=2)) for k, (m, _) in EVIDENCE.items()}
+    return World(items, scores, groups, reviews)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Dedup:
+    """Draw thresholds, rules, what is similar and a keep policy."""
+    return Dedup.model_validate(
+        {
+            "thresholds": {kind: draw(st.sampled_from(LEVELS)) for kind in EVIDENCE},
+            "similar": draw(st.sets(st.sampled_from(sorted(EVIDENCE)))),
+            "rules": draw(st.sampled_from(RULES)),
+            "keep": draw(st.lists(st.sampled_from(["largest", "longest", "newest", "source", "quality", "first"]), unique=True)),
+            "sources": ["b", "a"],
+        }
+    )
+
+
+def judged(world: World, policy: Dedup) -> tuple[dict[str, str | None], Verdicts]:
+    """Return each record's representative by name (None: kept), and the verdicts."""
+    verdicts = resolve(world.case(), policy)
+    names = sorted(item.name for item in world.items)
+    at = verdicts.representative.tolist()
+    assert [a < 0 for a in at] == verdicts.keep.tolist()
+    return {name: names[a] if a >= 0 else None for name, a in zip(names, at, strict=True)}, verdicts
+
+
+@SOME
+@given(worlds(), policies())
+def test_agrees_with_plain_python_over_all_pairs(world: World, policy: Dedup) -> None:
+    """The same records stay, and each dropped one goes for a best match among the kept, with its score."""
+    expected = by_definition(world, policy)
+    found, verdicts = judged(world, policy)
+    for at, (name, representative) in enumerate(sorted(found.items())):
+        assert (representative is None) == (not expected[name]), name
+        if representative is not None:
+            best = max(expected[name].values())
+            assert expected[name][representative] == best
+            assert verdicts.score[at] == pytest.approx(best)
+
+
+@SOME
+@given(worlds(hot=True), policies())
+def test_hot_groups_keep_what_all_pairs_listed_would_keep(world: World, policy: Dedup) -> None:
+    """Pairs within a hot group are verified only as needed; the outcome is that of all of them, by a direct match."""
+    expected = by_definition(world, policy)
+    found, verdicts = judged(world, policy)
+    assert {n for n, r in found.items() if r is None} == {n for n, near in expected.items() if not near}
+    assert all(representative in expected[name] for name, representative in found.items() if representative)
+    assert verdicts.unverified == 0
+
+
+@SOME
+@given(worlds(), policies())
+def test_no_two_kept_match_unless_both_are_forced(world: World, policy: Dedup) -> None:
+    """Separation holds by definition of the rules, not only by agreement with another greedy."""
+    found, _ = judged(world, policy)
+    stay = [item for item in world.items if found[item.name] is None]
+    touching = [(a, b) for a in stay for b in stay if a.name < b.name and similarity(world, policy, a, b)]
+    assert all(a.forced and b.forced for a, b in touching)
+
+
+@SOME
+@given(worlds(), policies(), st.randoms())
+def test_input_order_changes_nothing(world: World, policy: Dedup, random: Any) -> None:
+    """Matches and reviews in another order, and turned round, give the same verdicts."""
+    scores = list(world.scores.items())
+    random.shuffle(scores)
+    turned = {(b, a): label for (a, b), label in reversed(world.reviews.items())}
+    assert judged(world, policy)[0] == judged(dataclasses.replace(world, scores=dict(scores), reviews=turned), policy)[0]
+
+
+def texts(*names: str, **fields: dict[str, Any]) -> list[Item]:
+    """Return records of one text each, named like their content."""
+    return [Item(n, {"text": n}, fields=fields.get(n, {})) for n in names]
+
+
+def near(*pairs: str, score: float = 0.9375) -> dict[tuple[str, str, str], float]:
+    """Return text matches: `AB` is A with B."""
+    return {("text", a, b): score for a, b in pairs}
+
+
+def test_a_chain_keeps_both_of_its_ends() -> None:
+    """A~B~C without A~C: B goes for A, and C stays, for nothing kept resembles it."""
+    found, _ = judged(World(texts("A", "B", "C"), near("AB", "BC")), Dedup(keep=("first",)))
+    assert found == {"A": None, "B": "A", "C": None}
+
+
+def test_the_best_of_the_kept_represents() -> None:
+    """C matches kept A and kept B, B better: it goes for B."""
+    world = World(texts("A", "B", "C"), near("AC", score=0.875) | near("BC", score=0.9375))
+    found, verdicts = judged(world, Dedup(keep=("first",)))
+    assert found == {"A": None, "B": None, "C": "B"}
+    assert (verdicts.score[2], verdicts.threshold[2], verdicts.method[2]) == (0.9375, 0.8, "minhash")
+    assert (verdicts.evidence[2], verdicts.rule[2], verdicts.reason[2]) == ("text.minhash=0.9375", "{every: similar}", "near_duplicate_of")
+
+
+def test_a_picture_with_another_caption_is_another_pair() -> None:
+    """Under {image, caption} the same picture stays with another caption and goes with a similar one; the former is reported."""
+    items = [Item("a", {"image": "I", "caption": "A"}), Item("b", {"image": "I", "caption": "B"}), Item("c", {"image": "J", "caption": "C"})]
+    scores = {("image", "I", "J"): 0.9375, ("text", "A", "C"): 0.875}
+    found, verdicts = judged(World(items, scores), Dedup.model_validate({"rules": [{"image": 0.92, "caption": 0.8}], "keep": ["first"]}))
+    assert found == {"a": None, "b": None, "c": "a"}
+    assert verdicts.evidence[2] == "image.phash=0.9375,caption.minhash=0.875"
+    assert (verdicts.score[2], verdicts.method[2], verdicts.threshold[2]) == (0.875, "minhash", 0.8)  # of the weaker part
+    assert verdicts.reported == [{"case": "same_image_other_caption", "left": "a", "right": "b", "kind": "exact", "score": 1.0}]
+
+
+def test_exact_copies_go_for_the_first() -> None:
+    """Of equal records the first in order stays, whatever the rules are, and the evidence names every part."""
+    items = [Item(name, {"text": "T", "image": "I"}) for name in ("c", "a", "b")]
+    found, verdicts = judged(World(items), Dedup.model_validate({"rules": [{"caption": 0.9}]}))
+    assert found == {"a": None, "b": "a", "c": "a"}
+    assert verdicts.reason == ["kept", "exact_duplicate_of", "exact_duplicate_of"]
+    assert (verdicts.evidence[1], verdicts.method[1], verdicts.score[1]) == ("image=exact,text=exact", "sha256", 1.0)
+
+
+def test_equal_in_one_part_is_not_said_to_be_equal_in_all() -> None:
+    """Under {image: exact} the evidence names the image alone."""
+    items = [Item("a", {"image": "I", "caption": "A"}), Item("b", {"image": "I", "caption": "B"})]
+    found, verdicts = judged(World(items), Dedup.model_validate({"rules": [{"image": "exact"}]}))
+    assert found == {"a": None, "b": "a"}
+    assert (verdicts.reason[1], verdicts.method[1], verdicts.evidence[1], verdicts.rule[1]) == ("near_duplicate_of", "content", "image=exact", "{image: exact}")
+
+
+def test_reviews_override_rules_both_ways() -> None:
+    """`different` keeps a match and an exact copy, `same` drops what nothing matches."""
+    items = [*texts("A", "B", "C"), Item("A2", {"text": "A"})]
+    reviews = {("A", "B"): "different", ("C", "A"): "same", ("A2", "A"): "different"}
+    found, verdicts = judged(World(items, near("AB"), reviews=reviews), Dedup(keep=("first",)))
+    assert found == {"A": None, "A2": None, "B": "A2", "C": "A"}  # B still matches A2, of which nobody said a word
+    assert (verdicts.reason[3], verdicts.evidence[3]) == ("reviewed_same_as", "review=same")
+
+
+def test_a_review_of_a_record_with_itself_says_nothing() -> None:
+    """A line `A,A,same` does not drop A for itself."""
+    found, _ = judged(World(texts("A", "B"), reviews={("A", "A"): "same"}), Dedup())
+    assert found == {"A": None, "B": None}
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields", "stays"),
+    [
+        ("first", {}, "A"),
+        ("largest", {"A": {"pixels": 1}, "B": {"pixels": 2}}, "B"),
+        ("largest", {"A": {"pixels": 2, "bytes": 5}, "B": {"pixels": 2, "bytes": 9}}, "B"),
+        ("longest", {"A": {"chars": 1}, "B": {"chars": 2}}, "B"),
+        ("newest", {"A": {"time": "2024-01-01"}, "B": {"time": "2024-01-02"}}, "B"),
+        ("newest", {"B": {"time": "2024-01-02"}}, "B"),
+        ("quality", {"A": {"quality": 0.1}, "B": {"quality": 0.2}}, "B"),
+        ("quality", {"B": {"quality": -5.0}}, "B"),
+        ("source", {"A": {"source": "poor"}, "B": {"source": "good"}}, "B"),
+        ("source", {"B": {"source": "poor"}}, "B"),
+    ],
+)
+def test_keep_policies(policy: str, fields: dict[str, dict[str, Any]], stays: str) -> None:
+    """Of two duplicates the policy's stays; a record without the field goes last."""
+    found, _ = judged(World(texts("A", "B", **fields), near("AB")), Dedup.model_validate({"keep": [policy], "sources": ["good", "poor"]}))
+    assert {n for n, r in found.items() if r is None} == {stays}
+
+
+def test_the_test_split_goes_before_the_keep_policy() -> None:
+    """A training record that resembles a test record goes, however long it is."""
+    fields = {"A": {"split": "train", "chars": 99}, "B": {"split": "test", "chars": 1}, "C": {"split": None, "chars": 999}}
+    found, _ = judged(World(texts("A", "B", "C", **fields), near("AB", "BC")), Dedup())
+    assert found == {"A": "B", "B": None, "C": "B"}
+
+
+def test_the_forced_stay_and_still_drop_others() -> None:
+    """References and what was published are kept though they match each other; newcomers go for them."""
+    items = [Item("x", {"text": "A"}, 0, forced=True), Item("y", {"text": "B"}, 0, forced=True), *texts("C")]
+    found, _ = judged(World(items, near("AB", "BC")), Dedup())
+    assert found == {"x": None, "y": None, "C": "y"}
+
+
+def test_forced_members_of_a_hot_group_that_match_each_other_all_drop_newcomers() -> None:
+    """X~Y are both forced, and C resembles Y alone: it is verified against Y though Y is close to the leader X."""
+    items = [Item("X", {"text": "X"}, 0, forced=True), Item("Y", {"text": "Y"}, 0, forced=True), *texts("C")]
+    found, _ = judged(World(items, near("XY") | {("text", "C", "Y"): 0.9375}, {"text": [{"X", "Y", "C"}]}), Dedup())
+    assert found == {"X": None, "Y": None, "C": "Y"}
+
+
+def test_nothing_to_judge() -> None:
+    """No record gives no verdict."""
+    verdicts = resolve(World([]).case(), Dedup())
+    assert len(verdicts.keep) == 0
+    assert verdicts.reported == []
+
+
+def test_greedy_prefers_the_earlier_of_equal_scores() -> None:
+    """Node 3 matches 1 and 2 at one score; 2 comes first in the order."""
+    zero = np.zeros(2, np.int64)
+    edges = Edges(np.array([3, 1]), np.array([2, 3]), np.full(2, 0.9, np.float32), np.full(2, 0.8, np.float32), zero, zero)
+    keep, by = greedy(edges, np.array([0, 2, 1, 3]), np.zeros(4, bool))
+    assert keep.tolist() == [True, True, True, False]
+    assert by.tolist() == [-1, -1, -1, 0]
+
+
+def test_a_hot_bucket_costs_linear_time_and_bounded_memory() -> None:
+    """100,000 near-identical contents in one bucket are judged by as many comparisons, give or take the rounds."""
+    count = 100_000
+    names = [f"{i:06}" for i in range(count)]
+    rows = pa.Table.from_pylist([Item(name, {"text": name}).row() for name in names], schema=RECORD)
+    hot = pa.table({"kind": ["text"] * count, "group": np.zeros(count, np.uint64), "content": pa.array([digest(n) for n in names], HOT.field("content").type)})
+    compared = 0
+
+    def score(_: str, left: Digests, __: Digests) -> np.ndarray[Any, np.dtype[np.float32]]:
+        nonlocal compared
+        compared += len(left)
+        return np.full(len(left), 0.9, np.float32)
+
+    none = np.zeros(count, np.int64)
+    case = Case(rows, none, none.astype(bool), MATCH.empty_table(), hot.cast(HOT), (), score)
+    started = time.monotonic()
+    tracemalloc.start()
+    verdicts = resolve(case, Dedup())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert verdicts.keep.sum() == 1
+    assert compared < 5 * count
+    assert peak < 2_000 * count
+    assert time.monotonic() - started < 60
