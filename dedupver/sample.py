@@ -1,0 +1,146 @@
+"""The example of `make demo`: real pictures, captions and licence texts that installed packages carry.
+
+Version v1 is about half of them. v2 adds the rest, and what batches bring: an exact copy, re-encoded, resized and
+edited pictures, a caption used again, licences that are copies of each other, one edited record, one gone, one broken.
+Needs the `sample` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, ImageEnhance
+
+from dedupver.schema import DedupverError
+
+PHOTOS: Final = {"v1": ("china.jpg", "flower.jpg", "motorcycle_left.png", "ihc.png"), "v2": ("brick.png", "gravel.png")}
+
+CAPTIONED: Final = {  # picture → the function of skimage.data whose docstring describes it
+    "v1": {f"{name}.png": name for name in ("astronaut", "chelsea", "coffee", "moon", "page")},
+    "v2": {"rocket.jpg": "rocket", "hubble_deep_field.jpg": "hubble_deep_field", "camera.png": "camera"},
+}
+
+LICENCES: Final = {
+    "v1": (
+        "aiohttp aiosignal appdirs attrs billiard celery certifi click colorama configobj datasketch dictdiffer "
+        "distro dulwich dvc dvc-data filelock flatten-dict frozenlist fsspec funcy idna kombu packaging pillow"
+    ),
+    "v2": (
+        "dvc-http dvc-objects dvc-render dvc-studio-client dvc-task gitdb gitpython grandalf gto hydra-core "
+        "iterative-telemetry multidict omegaconf onnx pathspec platformdirs pluggy prompt-toolkit propcache pydantic pygments requests scmrepo "
+        "shortuuid six tabulate tokenizers tomlkit tqdm typer urllib3 wcwidth yarl zipp"
+    ),
+}
+
+
+def write(version: str, target: Path) -> int:
+    """Write a version of the example below `target`, which is emptied first; return the number of files.
+
+    Raises DedupverError that names the extra when a package is missing.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    for each in ("v1", "v2")[: 1 + (version == "v2")]:
+        _add(each, target)
+    if version == "v2":
+        _change(target)
+    return sum(p.is_file() for p in target.rglob("*"))
+
+
+def _add(version: str, target: Path) -> None:
+    for name in PHOTOS[version]:
+        _copy(_picture(name), target / "photos" / name)
+    for name, function in CAPTIONED[version].items():
+        _copy(_picture(name), target / "captioned" / name)
+        _say((target / "captioned" / name).with_suffix(".txt"), caption(function))
+    for package in LICENCES[version].split():
+        for path in _licences(package):
+            _copy(path, target / "licences" / f"{package}-{path.name.removesuffix('.txt')}.txt")
+    rows = [json.dumps({"text": text, "source": name}, ensure_ascii=False) for name, text in _descriptions(version)]
+    (target / f"descriptions-{version}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _change(target: Path) -> None:
+    """Do to v1's records what later batches do."""
+    photos, captioned = target / "photos", target / "captioned"
+    shutil.copyfile(photos / "flower.jpg", photos / "flower-copy.jpg")
+    with Image.open(photos / "china.jpg") as china, Image.open(photos / "motorcycle_left.png") as motorcycle:
+        china.save(photos / "china-q60.jpg", quality=60)
+        ImageEnhance.Brightness(china).enhance(1.15).save(photos / "china-brighter.png")
+        motorcycle.resize((motorcycle.width // 2, motorcycle.height // 2)).save(photos / "motorcycle-half.png")
+    with Image.open(captioned / "astronaut.png") as astronaut:
+        astronaut.save(captioned / "astronaut-again.jpg", quality=80)
+    words = (captioned / "astronaut.txt").read_text(encoding="utf-8")
+    _say(captioned / "astronaut-again.txt", words + " (from a second crawl)")
+    shutil.copyfile(captioned / "coffee.png", captioned / "coffee-other.png")
+    _say(captioned / "coffee-other.txt", "A spoon on a saucer beside an espresso, seen from above.")
+    _say(captioned / "moon.txt", "The surface of the moon, in shades of grey, with craters.")
+    for path in (captioned / "page.png", captioned / "page.txt"):
+        path.unlink()
+    (photos / "broken.png").write_bytes((captioned / "camera.png").read_bytes()[:2000])
+
+
+def caption(function: str) -> str:
+    """Return what scikit-image says of one of its pictures: the docstring up to its first section, on one line."""
+    from skimage import data  # noqa: PLC0415 - the extra may be missing
+
+    said = inspect.getdoc(getattr(data, function)) or ""
+    return " ".join(re.split(r"\n(?:Parameters|Returns|Notes|References)\n-", said)[0].split())
+
+
+def _descriptions(version: str) -> list[tuple[str, str]]:
+    """Return paragraphs of scikit-learn's data set descriptions, in halves."""
+    folder = _package("sklearn") / "datasets" / "descr"
+    found = []
+    for path in sorted(folder.glob("*.rst")):
+        paragraphs = re.split(r"\n\s*\n", path.read_text(encoding="utf-8"))
+        found += [(path.stem, " ".join(p.split())) for p in paragraphs if len(p.split()) >= 12]
+    return found[: len(found) // 2] if version == "v1" else found[len(found) // 2 :]
+
+
+def _picture(name: str) -> Path:
+    places = [_package("skimage") / "data" / name, _package("sklearn") / "datasets" / "images" / name]
+    return next(p for p in places if p.exists())
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise DedupverError(f"the example needs {name}: pip install 'dedupver[sample]'")
+    return Path(spec.origin).parent
+
+
+def _licences(package: str) -> list[Path]:
+    files = importlib.metadata.files(package) or []
+    named = [f for f in files if re.match(r"(LICEN[CS]E|COPYING|NOTICE)", f.name) and ".dist-info" in str(f)]
+    return sorted(Path(str(f.locate())) for f in named)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _say(path: Path, caption: str) -> None:
+    path.write_text(caption + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write the version that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m dedupver.sample", description=__doc__)
+    parser.add_argument("version", choices=("v1", "v2"))
+    parser.add_argument("target", type=Path)
+    given = parser.parse_args()
+    sys.stdout.write(f"{write(given.version, given.target)} files in {given.target}\n")
+
+
+if __name__ == "__main__":
+    main()
