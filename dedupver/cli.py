@@ -140,6 +140,7 @@ def diff(
     context: typer.Context,
     old: Annotated[str, typer.Argument(metavar="A", help="A git revision, or `workspace`.")],
     new: Annotated[str, typer.Argument(metavar="B", help="The other; by default the working tree.")] = "workspace",
+    everything: Annotated[bool, typer.Option("--all", help="List the added and kept as well.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show which records differ between two versions.
@@ -153,7 +154,11 @@ def diff(
     with query.at_revision(root, old) as a, query.at_revision(root, new) as b:
         changes = query.diff(a.live(), b.live())
     listed = [dataclasses.asdict(change) for change in changes]
-    _answer({"counts": query.count(changes), "changes": listed}, terminal.changes(changes), as_json=as_json)
+    _answer(
+        {"counts": query.count(changes), "changes": listed},
+        terminal.changes(changes, everything=everything),
+        as_json=as_json,
+    )
 
 
 @app.command(epilog="Example: dedupver explain photos/0042.jpg")

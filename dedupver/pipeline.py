@@ -24,10 +24,9 @@ import pyarrow.compute as pc
 from dedupver import __version__, engine, history, manifest, match, params, publish, records, report, store
 from dedupver.fingerprint import batch, merge
 from dedupver.fingerprint.encoder import open_encoder
-from dedupver.index.segment import MANIFEST, Index
+from dedupver.index.segment import Index, write_header
 from dedupver.schema import (
     DECISION,
-    FORMAT,
     HOT,
     MATCH,
     RECALL,
@@ -78,7 +77,8 @@ class Project:
 
     def base_index(self, wanted: dict[str, Any]) -> Index:
         """Open the base's index, checked and built with the `wanted` settings; an empty one where there is no base."""
-        index = Index.open(self.base / "index") if self.base else Index((), {})
+        forget = self.params.version.base == "none"
+        index = Index((), {}) if forget else Index.open(self.root / "base" / "index")
         index.require(wanted)
         return index
 
@@ -143,7 +143,7 @@ def match_(project: Project) -> dict[str, Any]:
             raise StateError(f"the base already holds {given.version.name}: name this version with `dedupver next`")
         counts, recall = match.write_segment(prints, base, given.match, out / "segments" / given.version.name)
         names = [*(s.name for s in base.segments), given.version.name]
-        store.write_json(out / MANIFEST, {"format": FORMAT, "segments": names, "built_with": project.built_with()})
+        write_header(out, names, project.built_with())
         store.write_table(measured / "recall.parquet", recall, RECALL)
     matches = store.read_table(project.index / "segments" / given.version.name / "matches.parquet", MATCH)
     report.write_plot(

@@ -127,8 +127,11 @@ class _Court:
         for _ in range(ROUNDS):
             edges = self._reviewed(rules.edges(self.rules, self.nodes, self.evidence))
             keep, by = greedy(edges, self.position, self.forced)
-            if not self._verify_hot(keep):
+            fresh = self._verify_hot(keep)
+            if not fresh:
                 break
+        else:
+            self.unverified += fresh
         return self._expand(keep, by, edges)
 
     def _nodes(self) -> tuple[Rows, Rows]:
@@ -167,7 +170,7 @@ class _Court:
         known = [
             (int(self.node[ids[a]]), int(self.node[ids[b]]), label)
             for a, b, label in self.case.reviews
-            if a in ids and b in ids
+            if a != b and a in ids and b in ids
         ]
         pairs = np.array([sorted(p[:2]) for p in known], np.int64).reshape(-1, 2)
         same = np.array([label == "same" for *_, label in known], bool)
@@ -205,6 +208,8 @@ class _Court:
             leader, waiting = waiting[0], waiting[1:]
             score = self._score(kind, np.full(len(waiting), leader), waiting)
             close = score >= np.float32(floor)
+            # those known to match the leader are kept all the same, so each leads in its turn
+            close &= ~self.evidence.lists(kind, np.full(len(waiting), leader), waiting)
             fresh += self.evidence.add(kind, np.full(int(close.sum()), leader), waiting[close], score[close])
             waiting = waiting[~close]
         self.unverified += len(waiting)

@@ -112,6 +112,10 @@ class Evidence:
         self._keys[kind] = merged[order]
         return int(fresh.sum())
 
+    def lists(self, kind: str, left: Rows, right: Rows) -> Mask:
+        """Return for each pair whether it was added."""
+        return _in_sorted(_key(left, right), self._keys[kind])
+
     def pairs(self, kind: str, at_least: float) -> tuple[Rows, Rows]:
         """Return the pairs of a kind at or above a score."""
         keys = self._keys[kind][self._scores[kind] >= np.float32(at_least)]

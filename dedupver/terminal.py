@@ -29,26 +29,20 @@ def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def changes(found: Sequence[query.Change]) -> Iterator[str]:
-    """Yield the text of `dedupver diff`: the counts, then a line for each change."""
+def changes(found: Sequence[query.Change], *, everything: bool = False) -> Iterator[str]:
+    """Yield the text of `dedupver diff`: the counts, then a line for each change; new kept ones only if asked for."""
     yield ", ".join(f"{kind} {n}" for kind, n in query.count(found).items())
-    if found:
+    told = [c for c in found if everything or (c.kind, c.after) != ("added", "keep")]
+    if told:
         head = ("change", "id", "before", "after", "reason", "representative", "score", "threshold", "decided")
-        rows = [
-            (
-                c.kind,
-                c.id,
-                c.before,
-                c.after,
-                c.reason,
-                c.representative,
-                _number(c.score),
-                _number(c.threshold),
-                c.decided,
-            )
-            for c in found
-        ]
-        yield from columns([head, *rows])
+        yield from columns([head, *(_change(c) for c in told)])
+    if len(told) < len(found):
+        yield f"and {len(found) - len(told)} added and kept, which --all lists"
+
+
+def _change(c: query.Change) -> tuple[object, ...]:
+    score, threshold = _number(c.score), _number(c.threshold)
+    return c.kind, c.id, c.before, c.after, c.reason, c.representative, score, threshold, c.decided
 
 
 def explanation(found: query.Explanation) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pydantic
 
 from dedupver import params, repository, store
+from dedupver.index import segment
 from dedupver.repository import dvc, git
 from dedupver.schema import FORMAT, ParamsError, StateError
 
@@ -143,8 +144,12 @@ def _lay_out(root: Path) -> list[str]:
     for ignore in (".gitignore", ".dvcignore"):
         _add_lines(root / ignore, IGNORED)
     (root / "data").mkdir(exist_ok=True)
+    with store.building(root / "base" / "index") as empty:  # what the first version is compared with
+        segment.write_header(empty, [], {})
     store.write_json(root / "base" / "base.json", {"format": FORMAT, "version": None})
     dvc(root, "add", "base")
+    first = _version(params.load(root / "params.yaml").version.name, None)
+    repository.assign(root / "params.yaml", {"version.time": repository.quoted(first.time)})
     source = params.load(root / "params.yaml").source.path
     return [
         f"put the data into {source}, look through params.yaml, then:",

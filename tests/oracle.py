@@ -13,7 +13,6 @@ from dedupver.resolve import Case
 from dedupver.schema import EVIDENCE, HOT, MATCH, PARTS, RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from dedupver import params
     from dedupver.digests import Digests
@@ -35,7 +34,10 @@ class Item:
 
     def row(self) -> dict[str, Any]:
         """Return it as a row of RECORD."""
-        parts = [{"part": p, "modality": PARTS[p], "sha256": digest(c), "content": digest(c)} for p, c in sorted(self.parts.items())]
+        parts = [
+            {"part": p, "modality": PARTS[p], "sha256": digest(c), "content": digest(c)}
+            for p, c in sorted(self.parts.items())
+        ]
         usual = {"path": f"{self.name}.x", "row": -1, "role": "data", "bytes": 1, "pixels": 0, "chars": 1}
         return {**dict.fromkeys(RECORD.names), **usual, "id": self.name, "parts": parts, **self.fields}
 
@@ -56,9 +58,18 @@ class World:
     def case(self) -> Case:
         """Return it as the tables that `resolve` reads: scores of two contents of one hot group are not listed."""
         items = sorted(self.items, key=lambda item: item.name)
-        listed = [(k, a, b, s) for (k, a, b), s in self.scores.items() if not any({a, b} <= group for group in self.hot.get(k, []))]
+        listed = [
+            (k, a, b, s)
+            for (k, a, b), s in self.scores.items()
+            if not any({a, b} <= group for group in self.hot.get(k, []))
+        ]
         matches = [{"kind": k, "left": digest(a), "right": digest(b), "score": s} for k, a, b, s in listed]
-        hot = [{"kind": k, "group": g, "content": digest(c)} for k, groups in self.hot.items() for g, group in enumerate(groups) for c in sorted(group)]
+        hot = [
+            {"kind": k, "group": g, "content": digest(c)}
+            for k, groups in self.hot.items()
+            for g, group in enumerate(groups)
+            for c in sorted(group)
+        ]
         return Case(
             pa.Table.from_pylist([item.row() for item in items], schema=RECORD),
             np.array([item.rank for item in items], np.int64),
@@ -71,7 +82,9 @@ class World:
 
     def _scores(self, kind: str, left: Digests, right: Digests) -> Scores:
         names = {digest(c): c for item in self.items for c in item.parts.values()}
-        return np.array([self.score(kind, names[bytes(a)], names[bytes(b)]) for a, b in zip(left, right, strict=True)], np.float32)
+        return np.array(
+            [self.score(kind, names[bytes(a)], names[bytes(b)]) for a, b in zip(left, right, strict=True)], np.float32
+        )
 
 
 def digest(name: str) -> bytes:

@@ -73,7 +73,9 @@ def advance(root: Path) -> None:
 
 def decisions(root: Path) -> dict[str, dict[str, Any]]:
     """Return each record's decision, by id."""
-    return {row["id"]: row for row in pq.read_table(root / "build/dedup/decisions.parquet", schema=DECISION).to_pylist()}
+    return {
+        row["id"]: row for row in pq.read_table(root / "build/dedup/decisions.parquet", schema=DECISION).to_pylist()
+    }
 
 
 def kept(root: Path) -> set[str]:
@@ -89,7 +91,9 @@ def metrics(root: Path, stage: str) -> dict[str, Any]:
 
 def tree(*folders: Path) -> dict[str, bytes]:
     """Return the bytes of every file below some folders."""
-    return {f"{d.name}/{p.relative_to(d)}": p.read_bytes() for d in folders for p in sorted(d.rglob("*")) if p.is_file()}
+    return {
+        f"{d.name}/{p.relative_to(d)}": p.read_bytes() for d in folders for p in sorted(d.rglob("*")) if p.is_file()
+    }
 
 
 def outputs(root: Path) -> dict[str, bytes]:
@@ -112,5 +116,9 @@ def without_places(path: Path) -> pa.Table:
 def licences() -> Files:
     """Return the licence texts of the installed packages: many are near duplicates of each other."""
     place = Path(sysconfig.get_paths()["purelib"])
-    paths = (p for p in sorted(place.glob("*.dist-info/**/*")) if p.is_file() and p.name.startswith(("LICENSE", "LICENCE", "COPYING")))
+    paths = (
+        p
+        for p in sorted(place.glob("*.dist-info/**/*"))
+        if p.is_file() and p.name.startswith(("LICENSE", "LICENCE", "COPYING"))
+    )
     return {"-".join(p.relative_to(place).parts) + ".txt": p.read_bytes() for p in paths}

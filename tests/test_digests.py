@@ -12,7 +12,13 @@ from dedupver import digests
 from dedupver.schema import DIGEST
 
 # few distinct bytes in few places: digests that share 8, 16 or 24 bytes are common
-DIGESTS = st.lists(st.builds(lambda a, b, c, d: bytes([a]) * 8 + bytes([b]) * 8 + bytes([c]) * 8 + bytes([d]) * 8, *[st.sampled_from([0, 1, 127, 128, 255])] * 4), max_size=60)
+DIGESTS = st.lists(
+    st.builds(
+        lambda a, b, c, d: bytes([a]) * 8 + bytes([b]) * 8 + bytes([c]) * 8 + bytes([d]) * 8,
+        *[st.sampled_from([0, 1, 127, 128, 255])] * 4,
+    ),
+    max_size=60,
+)
 
 
 @given(DIGESTS)

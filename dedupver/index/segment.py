@@ -13,7 +13,7 @@ from dedupver import store
 from dedupver.digests import Digests, Lookup, Rows
 from dedupver.fingerprint.text import Sets
 from dedupver.index import codes, hnsw, lsh
-from dedupver.schema import EVIDENCE, HOT, MATCH, ParamsError
+from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, ParamsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,6 +150,11 @@ class Index:
                 at = np.flatnonzero((ls == a) & (rs == b))
                 scores[at] = similarity(kind, self.segments[a], lr[at], self.segments[b], rr[at])
         return scores
+
+
+def write_header(out: Path, names: list[str], built_with: dict[str, Any]) -> None:
+    """Write an index's header: its segments, oldest first, and the settings they were built with."""
+    store.write_json(out / MANIFEST, {"format": FORMAT, "segments": names, "built_with": built_with})
 
 
 def similarity(kind: str, a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDArray[np.float32]:
