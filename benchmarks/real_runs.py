@@ -1,10 +1,11 @@
 """Run two releases of real data as v1 and v2, and print what it came to as JSON.
 
     texts    the licence rules of scancode-toolkit-mini 32.4.1 and 32.5.0: 36,000 texts in one JSONL file
-    images   the 64 px pictures of emoji-datasource-apple 15.1.2 and 16.0.0: 3,700 PNG files
+    images   the 64 px pictures of emoji-datasource-apple 15.1.2, then those of 16.0.0 beside them: 7,600 PNG files
 
 Both come with a label for each record (a rule's licence expression, an emoji without its skin tone and gender), so
-every removal for a record of another label can be counted; a fixed sample is written out for a person to judge.
+every removal for a record of another label can be counted. 16.0.0 draws nearly every picture of 15.1.2 again, so the
+share of these that go is known to be right. A fixed sample of removals is written out for a person to judge.
 Run `python benchmarks/real_runs.py all --work DIR`; docs/real-runs.md says what was found.
 """
 
@@ -26,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from PIL import Image, ImageDraw
 
 from dedupver import pipeline, repository, store, versions
@@ -46,12 +46,17 @@ Settings = dict[str, object]
 
 @dataclass(frozen=True)
 class Run:
-    """A source in two releases. `lay` fills data/raw from a downloaded archive and returns each record's label."""
+    """A source in two releases.
+
+    `lay` fills a folder from a downloaded archive and returns each record's label; with `beside` the second release
+    goes beside the first, else in its place.
+    """
 
     releases: tuple[str, str]
     command: list[str]
     package: str
     settings: Settings
+    beside: bool
     lay: Callable[[Path, Path], Labels]
     sweep: dict[str, Settings]
     show: Callable[[Path, list[dict[str, Any]]], Path]
@@ -67,7 +72,8 @@ def lay_texts(archive: Path, raw: Path) -> Labels:
         for name in sorted(n for n in wheel.namelist() if re.fullmatch(r"licensedcode/data/rules/[^/]+\.RULE", n)):
             _, front, text = re.split(r"^---\s*?\n", wheel.read(name).decode(), maxsplit=2, flags=re.MULTILINE)
             rule = Path(name).name
-            labels[rule] = str(yaml.safe_load(front).get("license_expression", "(no licence)"))
+            named = re.search(r"^license_expression: *(.+?)\s*$", front, re.MULTILINE)
+            labels[rule] = named[1] if named else "(no licence)"
             out.write(json.dumps({"id": rule, "text": text}, ensure_ascii=False) + "\n")
     return labels
 
@@ -75,12 +81,14 @@ def lay_texts(archive: Path, raw: Path) -> Labels:
 def lay_images(archive: Path, raw: Path) -> Labels:
     """Unpack the 64 px pictures; an emoji's label is its code points without those of skin tone and gender."""
     labels = {}
+    folder = raw / archive.stem.rpartition("-")[2]
+    folder.mkdir()
     with tarfile.open(archive) as package:
         for member in package:
             path = Path(member.name)
             if path.suffix == ".png" and path.parent.parts[-3:] == ("img", "apple", "64"):
-                (raw / path.name).write_bytes(package.extractfile(member).read())  # type: ignore[union-attr]
-                labels[path.name] = _emoji(path.stem)
+                (folder / path.name).write_bytes(package.extractfile(member).read())  # type: ignore[union-attr]
+                labels[f"{folder.name}/{path.name}"] = _emoji(path.stem)
     return labels
 
 
@@ -92,23 +100,14 @@ def _emoji(points: str) -> str:
 
 def show_texts(project: Path, pairs: list[dict[str, Any]]) -> Path:
     """Write each pair as the words that only one of the two has."""
-    texts = {
-        row["id"]: row["text"]
-        for row in map(json.loads, (project / "data/raw/rules.jsonl").read_text("utf-8").splitlines())
-    }
+    texts = {row["id"]: row["text"] for row in map(json.loads, (project / "data/raw/rules.jsonl").read_text("utf-8").splitlines())}
     lines = []
     for number, pair in enumerate(pairs, 1):
         kept, gone = (texts.get(pair[name], "(in v1 only)").split() for name in ("representative", "id"))
-        lines.append(
-            f"{number}. {pair['id']} [{pair['label']}] → {pair['representative']} [{pair['other']}] {pair['evidence']} words {len(kept)} {len(gone)}"
-        )
+        lines.append(f"{number}. {pair['id']} [{pair['label']}] → {pair['representative']} [{pair['other']}] {pair['evidence']} words {len(kept)} {len(gone)}")
         for tag, a, b, c, d in difflib.SequenceMatcher(None, kept, gone, autojunk=False).get_opcodes():
             if tag != "equal":
-                lines.append(
-                    f"     kept «{' '.join(kept[max(a - 2, 0) : b])}»  removed «{' '.join(gone[max(c - 2, 0) : d])}»"[
-                        :400
-                    ]
-                )
+                lines.append(f"     kept «{' '.join(kept[max(a - 2, 0) : b])}»  removed «{' '.join(gone[max(c - 2, 0) : d])}»"[:400])
     path = project / "sample.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -137,6 +136,7 @@ RUNS: Final = {
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "{}=={}"],
         "scancode-toolkit-mini",
         {"source.columns.id": "id"},
+        False,
         lay_texts,
         {f"text {t}": {"dedup.thresholds.text": t} for t in (0.7, 0.8, 0.85, 0.9, 0.95)},
         show_texts,
@@ -146,17 +146,12 @@ RUNS: Final = {
         ["npm", "pack", "--silent", "{}@{}"],
         "emoji-datasource-apple",
         {},
+        True,
         lay_images,
         {
             "defaults": {},
-            **{
-                f"phash {t} alone": {"dedup.similar": ["image"], "dedup.thresholds.image": t}
-                for t in (0.92, 0.96, 0.98, 1.0)
-            },
-            **{
-                f"embedding {t} alone": {"dedup.similar": ["image_embedding"], "dedup.thresholds.image_embedding": t}
-                for t in (0.98, 0.99, 0.995)
-            },
+            **{f"phash {t} alone": {"dedup.similar": ["image"], "dedup.thresholds.image": t} for t in (0.92, 0.96, 0.98, 1.0)},
+            **{f"embedding {t} alone": {"dedup.similar": ["image_embedding"], "dedup.thresholds.image_embedding": t} for t in (0.98, 0.99, 0.995)},
             "phash 0.92 and embedding 0.98": {"dedup.rules": IMAGE_RULE},
             "phash 0.96 and embedding 0.98": {"dedup.rules": [{"image.phash": 0.96, "image.embedding": 0.98}]},
             "phash 0.96 and embedding 0.99": {"dedup.rules": [{"image.phash": 0.96, "image.embedding": 0.99}]},
@@ -181,8 +176,9 @@ def run(name: str, work: Path) -> dict[str, Any]:
         archive = _download(given, release, work / "downloads" / f"{given.package}-{release}")
         if version == "v2":
             _open_next(project)
-        shutil.rmtree(project / "data/raw")
-        (project / "data/raw").mkdir()
+        if not given.beside:
+            shutil.rmtree(project / "data/raw")
+            (project / "data/raw").mkdir()
         labels |= given.lay(archive, project / "data/raw")
         for stage in pipeline.STAGES:
             pipeline.run(stage, project)
@@ -212,9 +208,7 @@ def measure(project: Path, version: str, labels: Labels) -> dict[str, Any]:
         "matches": metrics["match"]["matches"],
         "hot_members": metrics["match"]["hot_members"],
         "changed": metrics["manifest"]["changed"],
-        "seconds": {
-            stage: store.read_json(project / f"build/timings/{stage}.json")["seconds"] for stage in pipeline.STAGES
-        },
+        "seconds": {stage: store.read_json(project / f"build/timings/{stage}.json")["seconds"] for stage in pipeline.STAGES},
         "index_mib": {d.name: _mib(d) for d in sorted((project / "index/segments").iterdir())},
         "peak_mib_main_and_one_worker": kib // 1024,
     }
@@ -223,26 +217,34 @@ def measure(project: Path, version: str, labels: Labels) -> dict[str, Any]:
 def judged(decisions: pa.Table, labels: Labels) -> dict[str, Any]:
     """Return how many stay and go, and how many go for a record of another label."""
     gone = decisions.filter(pc.equal(decisions["action"], "drop"))
-    other = [
-        labels[row["id"]] != labels[row["representative"]] for row in gone.select(["id", "representative"]).to_pylist()
-    ]
+    other = [labels[row["id"]] != labels[row["representative"]] for row in gone.select(["id", "representative"]).to_pylist()]
     near = pc.equal(gone["reason"], "near_duplicate_of").to_pylist()
     return {
         "kept": pc.sum(pc.equal(decisions["action"], "keep")).as_py(),
         "dropped": _counts(pc.binary_join_element_wise(gone["reason"], gone["method"], " ")),
         "near_for_another_label": sum(o and n for o, n in zip(other, near, strict=True)),
         "exact_for_another_label": sum(o and not n for o, n in zip(other, near, strict=True)),
+        **drawn_again(decisions),
     }
+
+
+def drawn_again(decisions: pa.Table) -> dict[str, int]:
+    """Return how many pictures have the name of one in an older folder, and how many of them go.
+
+    `for_it`: for the one of the same name, or for what that one went for.
+    """
+    told = dict(zip(decisions["id"].to_pylist(), decisions["representative"].to_pylist(), strict=True))
+    older = {new: old for new in told for old in [new.replace(RUNS["images"].releases[1], RUNS["images"].releases[0])] if old != new and old in told}
+    gone = {new: old for new, old in older.items() if told[new]}
+    right = sum(told[new] in {old, told[old]} or told[old] == new for new, old in gone.items())
+    return {"drawn_again": len(older), "of_these_dropped": len(gone), "for_it": right} if older else {}
 
 
 def unique_contents(prints: Path) -> dict[str, int]:
     """Return how many distinct normalised contents the records hold, and how many of them were fingerprinted now."""
     parts = store.read_table(prints / "records.parquet", RECORD)["parts"].combine_chunks().flatten()
     new = store.read_table(prints / "contents.parquet", CONTENT)
-    return {
-        "all": pc.count_distinct(parts.field("content")).as_py(),
-        "fingerprinted": pc.count_distinct(new["content"]).as_py(),
-    }
+    return {"all": pc.count_distinct(parts.field("content")).as_py(), "fingerprinted": pc.count_distinct(new["content"]).as_py()}
 
 
 def sample(project: Path, labels: Labels) -> list[dict[str, Any]]:
@@ -296,10 +298,7 @@ def _download(given: Run, release: str, target: Path) -> Path:
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    return {
-        row["values"]: row["counts"]
-        for row in sorted(column.value_counts().to_pylist(), key=lambda r: str(r["values"]))
-    }
+    return {row["values"]: row["counts"] for row in sorted(column.value_counts().to_pylist(), key=lambda r: str(r["values"]))}
 
 
 def _mib(directory: Path) -> float:

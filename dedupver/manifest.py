@@ -50,7 +50,8 @@ class Log:
         events = self.events().combine_chunks()
         order = np.lexsort((np.arange(events.num_rows), _rank(events["id"])))
         ids = _rank(events["id"])[order]
-        last = np.append(ids[1:] != ids[:-1], [True] * bool(len(ids)))
+        last = np.ones(len(ids), np.bool_)
+        last[:-1] = ids[1:] != ids[:-1]
         state = events.take(pa.array(order[last]))
         return state.filter(pc.not_equal(state["action"], "gone")).combine_chunks()
 

@@ -122,6 +122,7 @@ class _Court:
         self.evidence = Evidence(self._score)
         self._add_matches()
         self.unverified = 0
+        self.settled: dict[str, set[bytes]] = {kind: set() for kind in EVIDENCE}
 
     def verdicts(self) -> Verdicts:
         for _ in range(ROUNDS):
@@ -195,25 +196,32 @@ class _Court:
             for column in columns:
                 kept = np.flatnonzero(keep & (self.nodes[:, column] >= 0))
                 np.minimum.at(position, self.nodes[kept, column], self.position[kept])
-            for group in self.groups[kind]:
-                live = group[position[group] < np.iinfo(np.int64).max]
-                fresh += self._lead(kind, floor, live[np.argsort(position[live])])
+            live = (group[position[group] < np.iinfo(np.int64).max] for group in self.groups[kind])
+            queues = {queue.tobytes(): queue for queue in (g[np.argsort(position[g])] for g in live)}
+            fresh += self._lead(kind, floor, {key: q for key, q in queues.items() if key not in self.settled[kind]})
         return fresh
 
-    def _lead(self, kind: str, floor: float, waiting: Rows) -> int:
-        fresh = 0
+    def _lead(self, kind: str, floor: float, queues: dict[bytes, Rows]) -> int:
+        """Let the first of every queue lead at once: a call for each step, not for each member of each bucket."""
+        found, shrunk = [], set()
+        waiting = {key: queue for key, queue in queues.items() if len(queue) > 1}
         for _ in range(LEADERS):
-            if len(waiting) < 2:
-                return fresh
-            leader, waiting = waiting[0], waiting[1:]
-            score = self._score(kind, np.full(len(waiting), leader), waiting)
-            close = score >= np.float32(floor)
+            if not waiting:
+                break
+            sizes = [len(queue) - 1 for queue in waiting.values()]
+            left = np.repeat([queue[0] for queue in waiting.values()], sizes)
+            right = np.concatenate([queue[1:] for queue in waiting.values()])
+            score = self._score(kind, left, right)
             # those known to match the leader are kept all the same, so each leads in its turn
-            close &= ~self.evidence.lists(kind, np.full(len(waiting), leader), waiting)
-            fresh += self.evidence.add(kind, np.full(int(close.sum()), leader), waiting[close], score[close])
-            waiting = waiting[~close]
-        self.unverified += len(waiting)
-        return fresh
+            close = (score >= np.float32(floor)) & ~self.evidence.lists(kind, left, right)
+            found.append((left[close], right[close], score[close]))
+            cuts = np.cumsum(sizes)[:-1]
+            led = dict(zip(waiting, zip(np.split(right, cuts), np.split(close, cuts), strict=True), strict=True))
+            shrunk |= {key for key, (_, gone) in led.items() if gone.any()}
+            waiting = {key: queue[~gone] for key, (queue, gone) in led.items() if (~gone).sum() > 1}
+        self.settled[kind] |= queues.keys() - shrunk - waiting.keys()  # all of them compared, nothing new
+        self.unverified += sum(len(queue) for queue in waiting.values())
+        return self.evidence.add(kind, *(np.concatenate(column) for column in zip(*found, strict=True))) if found else 0
 
     def _expand(self, keep: Mask, by: Rows, edges: Edges) -> Verdicts:
         """From nodes back to records: the first record of a kept node stays, its equals go for it."""

@@ -150,7 +150,7 @@ def test_a_queued_sweep_in_temporary_workspaces(two: Path) -> None:
 def test_an_old_version_is_read_by_its_revision(two: Path, tmp_path: Path) -> None:
     """`--rev` serves metrics and data of a version that is not checked out."""
     shown = json.loads(dvc(two, "metrics", "diff", "v1", "v2", "--json"))
-    assert shown["diff"]["metrics/dedup.json"]["kept"] == {"old": 2, "new": 3, "diff": 1}
+    assert shown["metrics/dedup.json"]["kept"] == {"old": 2, "new": 3, "diff": 1}
     dvc(tmp_path, "get", "--quiet", str(two), "clean", "--rev", "v1", "--out", str(tmp_path / "old"))
     assert sorted(p.name for p in (tmp_path / "old").iterdir()) == ["b.txt", "c.txt"]
     listed = {c["path"] for c in json.loads(dvc(two, "diff", "--json", "v1", "v2"))["added"]}
