@@ -21,12 +21,12 @@ $(STAMP): requirements.lock pyproject.toml
 	@command -v $${CXX:-c++} >/dev/null || command -v g++ >/dev/null || { echo "dedupver needs a C++ compiler (hnswlib has no wheels): apt-get install g++, or xcode-select --install"; exit 1; }
 	@echo "setting up .venv from requirements.lock (some minutes, once)"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --requirement requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
+	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check --requirement requirements.lock
+	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 demo: setup
-	@sh docs/demo.sh $(BIN) $(CURDIR)/demo
+	@sh docs/demo.sh "$(BIN)" "$(CURDIR)/demo"
 
 lint: setup
 	ruff check .

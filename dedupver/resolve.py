@@ -122,7 +122,6 @@ class _Court:
         self.evidence = Evidence(self._score)
         self._add_matches()
         self.unverified = 0
-        self.settled: dict[str, set[bytes]] = {kind: set() for kind in EVIDENCE}
 
     def verdicts(self) -> Verdicts:
         for _ in range(ROUNDS):
@@ -198,30 +197,36 @@ class _Court:
                 np.minimum.at(position, self.nodes[kept, column], self.position[kept])
             live = (group[position[group] < np.iinfo(np.int64).max] for group in self.groups[kind])
             queues = {queue.tobytes(): queue for queue in (g[np.argsort(position[g])] for g in live)}
-            fresh += self._lead(kind, floor, {key: q for key, q in queues.items() if key not in self.settled[kind]})
+            fresh += self._lead(kind, floor, list(queues.values()))
         return fresh
 
-    def _lead(self, kind: str, floor: float, queues: dict[bytes, Rows]) -> int:
+    def _lead(self, kind: str, floor: float, queues: list[Rows]) -> int:
         """Let the first of every queue lead at once: a call for each step, not for each member of each bucket."""
-        found, shrunk = [], set()
-        waiting = {key: queue for key, queue in queues.items() if len(queue) > 1}
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
         for _ in range(LEADERS):
-            if not waiting:
+            queues = [queue for queue in queues if len(queue) > 1]
+            if not queues:
                 break
-            sizes = [len(queue) - 1 for queue in waiting.values()]
-            left = np.repeat([queue[0] for queue in waiting.values()], sizes)
-            right = np.concatenate([queue[1:] for queue in waiting.values()])
-            score = self._score(kind, left, right)
+            sizes = [len(queue) - 1 for queue in queues]
+            left, right = np.repeat([queue[0] for queue in queues], sizes), np.concatenate([q[1:] for q in queues])
             # those known to match the leader are kept all the same, so each leads in its turn
-            close = (score >= np.float32(floor)) & ~self.evidence.lists(kind, left, right)
-            found.append((left[close], right[close], score[close]))
+            ask = np.flatnonzero(~self.evidence.lists(kind, left, right))
+            close = np.zeros(len(left), bool)
+            if len(ask):
+                score = self._score(kind, left[ask], right[ask])
+                close[ask] = score >= np.float32(floor)
+                found.append((left[ask], right[ask], score))
             cuts = np.cumsum(sizes)[:-1]
-            led = dict(zip(waiting, zip(np.split(right, cuts), np.split(close, cuts), strict=True), strict=True))
-            shrunk |= {key for key, (_, gone) in led.items() if gone.any()}
-            waiting = {key: queue[~gone] for key, (queue, gone) in led.items() if (~gone).sum() > 1}
-        self.settled[kind] |= queues.keys() - shrunk - waiting.keys()  # all of them compared, nothing new
-        self.unverified += sum(len(queue) for queue in waiting.values())
-        return self.evidence.add(kind, *(np.concatenate(column) for column in zip(*found, strict=True))) if found else 0
+            queues = [q[~c] for q, c in zip(np.split(right, cuts), np.split(close, cuts), strict=True)]
+        self.unverified += sum(len(queue) for queue in queues if len(queue) > 1)
+        return self._learn(kind, floor, *(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    def _learn(self, kind: str, floor: float, left: Rows, right: Rows, score: Scores) -> int:
+        """Add what was compared, so that no round asks again; return how many new matches are among it."""
+        close = score >= np.float32(floor)
+        fresh = self.evidence.add(kind, left[close], right[close], score[close])
+        self.evidence.add(kind, left[~close], right[~close], score[~close])
+        return fresh
 
     def _expand(self, keep: Mask, by: Rows, edges: Edges) -> Verdicts:
         """From nodes back to records: the first record of a kept node stays, its equals go for it."""

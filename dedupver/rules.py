@@ -131,7 +131,8 @@ class Evidence:
         scores[listed] = self._scores[kind][place[listed]]
         if len(self.hot[kind]):
             open_ = np.flatnonzero(~listed & _in_sorted(left, self.hot[kind]) & _in_sorted(right, self.hot[kind]))
-            scores[open_] = self._score(kind, left[open_], right[open_])
+            if len(open_):
+                scores[open_] = self._score(kind, left[open_], right[open_])
         return scores
 
 

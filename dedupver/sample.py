@@ -29,30 +29,40 @@ CAPTIONED: Final = {  # picture → the function of skimage.data whose docstring
     "v2": {"rocket.jpg": "rocket", "hubble_deep_field.jpg": "hubble_deep_field", "camera.png": "camera"},
 }
 
-LICENCES: Final = {
+LICENCES: Final = {  # distributions of requirements.lock that are the same on every Python and platform
     "v1": (
         "aiohttp aiosignal appdirs attrs billiard celery certifi click colorama configobj datasketch dictdiffer "
         "distro dulwich dvc dvc-data filelock flatten-dict frozenlist fsspec funcy idna kombu packaging pillow"
     ),
     "v2": (
         "dvc-http dvc-objects dvc-render dvc-studio-client dvc-task gitdb gitpython grandalf gto hydra-core "
-        "iterative-telemetry multidict omegaconf onnx pathspec platformdirs pluggy prompt-toolkit propcache pydantic pygments requests scmrepo "
-        "shortuuid six tabulate tokenizers tomlkit tqdm typer urllib3 wcwidth yarl zipp"
+        "iterative-telemetry multidict omegaconf onnx pathspec platformdirs pluggy prompt-toolkit propcache pydantic "
+        "pygments requests scmrepo shortuuid six tabulate tomlkit tqdm typer urllib3 wcwidth yarl"
     ),
 }
 
+WRITTEN: Final = {"photos", "captioned", "licences", "descriptions-v1.jsonl", "descriptions-v2.jsonl"}
+
 
 def write(version: str, target: Path) -> int:
-    """Write a version of the example below `target`, which is emptied first; return the number of files.
+    """Write a version of the example in place of the one in `target`; return the number of files.
 
-    Raises DedupverError that names the extra when a package is missing.
+    Raises DedupverError that names the extra when a package is missing, and when `target` holds anything else.
     """
-    shutil.rmtree(target, ignore_errors=True)
+    _clear(target)
     for each in ("v1", "v2")[: 1 + (version == "v2")]:
         _add(each, target)
     if version == "v2":
         _change(target)
     return sum(p.is_file() for p in target.rglob("*"))
+
+
+def _clear(target: Path) -> None:
+    """Remove an earlier version of the example, and never what someone else put there."""
+    foreign = sorted({p.name for p in target.iterdir()} - WRITTEN) if target.exists() else []
+    if foreign:
+        raise DedupverError(f"{target} holds {foreign[0]}, which is not of the example: name an empty folder")
+    shutil.rmtree(target, ignore_errors=True)
 
 
 def _add(version: str, target: Path) -> None:
@@ -119,7 +129,10 @@ def _package(name: str) -> Path:
 
 
 def _licences(package: str) -> list[Path]:
-    files = importlib.metadata.files(package) or []
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise DedupverError(f"the example needs {package}: pip install 'dedupver[sample]'") from error
     named = [f for f in files if re.match(r"(LICEN[CS]E|COPYING|NOTICE)", f.name) and ".dist-info" in str(f)]
     return sorted(Path(str(f.locate())) for f in named)
 

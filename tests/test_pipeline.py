@@ -322,4 +322,4 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "base")
     (tmp_path / "data/raw").mkdir(parents=True)
     with pytest.raises(StateError, match=r"base\.json is missing"):
-        projects.build(tmp_path, "fingerprint")
+        projects.build(tmp_path)
