@@ -100,14 +100,23 @@ def _emoji(points: str) -> str:
 
 def show_texts(project: Path, pairs: list[dict[str, Any]]) -> Path:
     """Write each pair as the words that only one of the two has."""
-    texts = {row["id"]: row["text"] for row in map(json.loads, (project / "data/raw/rules.jsonl").read_text("utf-8").splitlines())}
+    texts = {
+        row["id"]: row["text"]
+        for row in map(json.loads, (project / "data/raw/rules.jsonl").read_text("utf-8").splitlines())
+    }
     lines = []
     for number, pair in enumerate(pairs, 1):
         kept, gone = (texts.get(pair[name], "(in v1 only)").split() for name in ("representative", "id"))
-        lines.append(f"{number}. {pair['id']} [{pair['label']}] → {pair['representative']} [{pair['other']}] {pair['evidence']} words {len(kept)} {len(gone)}")
+        lines.append(
+            f"{number}. {pair['id']} [{pair['label']}] → {pair['representative']} [{pair['other']}] {pair['evidence']} words {len(kept)} {len(gone)}"
+        )
         for tag, a, b, c, d in difflib.SequenceMatcher(None, kept, gone, autojunk=False).get_opcodes():
             if tag != "equal":
-                lines.append(f"     kept «{' '.join(kept[max(a - 2, 0) : b])}»  removed «{' '.join(gone[max(c - 2, 0) : d])}»"[:400])
+                lines.append(
+                    f"     kept «{' '.join(kept[max(a - 2, 0) : b])}»  removed «{' '.join(gone[max(c - 2, 0) : d])}»"[
+                        :400
+                    ]
+                )
     path = project / "sample.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -138,7 +147,7 @@ RUNS: Final = {
         {"source.columns.id": "id"},
         False,
         lay_texts,
-        {f"text {t}": {"dedup.thresholds.text": t} for t in (0.7, 0.8, 0.85, 0.9, 0.95)},
+        {f"text {t}": {"dedup.thresholds.text": t} for t in (0.8, 0.9, 0.95)},
         show_texts,
     ),
     "images": Run(
@@ -150,8 +159,14 @@ RUNS: Final = {
         lay_images,
         {
             "defaults": {},
-            **{f"phash {t} alone": {"dedup.similar": ["image"], "dedup.thresholds.image": t} for t in (0.92, 0.96, 0.98, 1.0)},
-            **{f"embedding {t} alone": {"dedup.similar": ["image_embedding"], "dedup.thresholds.image_embedding": t} for t in (0.98, 0.99, 0.995)},
+            **{
+                f"phash {t} alone": {"dedup.similar": ["image"], "dedup.thresholds.image": t}
+                for t in (0.92, 0.96, 0.98, 1.0)
+            },
+            **{
+                f"embedding {t} alone": {"dedup.similar": ["image_embedding"], "dedup.thresholds.image_embedding": t}
+                for t in (0.98, 0.99, 0.995)
+            },
             "phash 0.92 and embedding 0.98": {"dedup.rules": IMAGE_RULE},
             "phash 0.96 and embedding 0.98": {"dedup.rules": [{"image.phash": 0.96, "image.embedding": 0.98}]},
             "phash 0.96 and embedding 0.99": {"dedup.rules": [{"image.phash": 0.96, "image.embedding": 0.99}]},
@@ -191,7 +206,7 @@ def run(name: str, work: Path) -> dict[str, Any]:
     return figures
 
 
-def measure(project: Path, version: str, labels: Labels) -> dict[str, Any]:
+def measure(project: Path, version: str, labels: Labels) -> dict[str, Any]:  # noqa: ARG001
     """Return the figures of the version that was just built."""
     decisions = store.read_table(project / "build/dedup/decisions.parquet", DECISION)
     metrics = {stage: store.read_json(project / f"metrics/{stage}.json") for stage in pipeline.STAGES}
@@ -208,7 +223,9 @@ def measure(project: Path, version: str, labels: Labels) -> dict[str, Any]:
         "matches": metrics["match"]["matches"],
         "hot_members": metrics["match"]["hot_members"],
         "changed": metrics["manifest"]["changed"],
-        "seconds": {stage: store.read_json(project / f"build/timings/{stage}.json")["seconds"] for stage in pipeline.STAGES},
+        "seconds": {
+            stage: store.read_json(project / f"build/timings/{stage}.json")["seconds"] for stage in pipeline.STAGES
+        },
         "index_mib": {d.name: _mib(d) for d in sorted((project / "index/segments").iterdir())},
         "peak_mib_main_and_one_worker": kib // 1024,
     }
@@ -217,7 +234,9 @@ def measure(project: Path, version: str, labels: Labels) -> dict[str, Any]:
 def judged(decisions: pa.Table, labels: Labels) -> dict[str, Any]:
     """Return how many stay and go, and how many go for a record of another label."""
     gone = decisions.filter(pc.equal(decisions["action"], "drop"))
-    other = [labels[row["id"]] != labels[row["representative"]] for row in gone.select(["id", "representative"]).to_pylist()]
+    other = [
+        labels[row["id"]] != labels[row["representative"]] for row in gone.select(["id", "representative"]).to_pylist()
+    ]
     near = pc.equal(gone["reason"], "near_duplicate_of").to_pylist()
     return {
         "kept": pc.sum(pc.equal(decisions["action"], "keep")).as_py(),
@@ -234,7 +253,12 @@ def drawn_again(decisions: pa.Table) -> dict[str, int]:
     `for_it`: for the one of the same name, or for what that one went for.
     """
     told = dict(zip(decisions["id"].to_pylist(), decisions["representative"].to_pylist(), strict=True))
-    older = {new: old for new in told for old in [new.replace(RUNS["images"].releases[1], RUNS["images"].releases[0])] if old != new and old in told}
+    older = {
+        new: old
+        for new in told
+        for old in [new.replace(RUNS["images"].releases[1], RUNS["images"].releases[0])]
+        if old != new and old in told
+    }
     gone = {new: old for new, old in older.items() if told[new]}
     right = sum(told[new] in {old, told[old]} or told[old] == new for new, old in gone.items())
     return {"drawn_again": len(older), "of_these_dropped": len(gone), "for_it": right} if older else {}
@@ -244,7 +268,10 @@ def unique_contents(prints: Path) -> dict[str, int]:
     """Return how many distinct normalised contents the records hold, and how many of them were fingerprinted now."""
     parts = store.read_table(prints / "records.parquet", RECORD)["parts"].combine_chunks().flatten()
     new = store.read_table(prints / "contents.parquet", CONTENT)
-    return {"all": pc.count_distinct(parts.field("content")).as_py(), "fingerprinted": pc.count_distinct(new["content"]).as_py()}
+    return {
+        "all": pc.count_distinct(parts.field("content")).as_py(),
+        "fingerprinted": pc.count_distinct(new["content"]).as_py(),
+    }
 
 
 def sample(project: Path, labels: Labels) -> list[dict[str, Any]]:
@@ -298,7 +325,10 @@ def _download(given: Run, release: str, target: Path) -> Path:
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    return {row["values"]: row["counts"] for row in sorted(column.value_counts().to_pylist(), key=lambda r: str(r["values"]))}
+    return {
+        row["values"]: row["counts"]
+        for row in sorted(column.value_counts().to_pylist(), key=lambda r: str(r["values"]))
+    }
 
 
 def _mib(directory: Path) -> float:

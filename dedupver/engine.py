@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
@@ -105,7 +106,19 @@ def _alone(function: Callable[[Item], Result], item: Item, name: Callable[[Item]
 
 def _pool(count: int) -> ProcessPoolExecutor:
     # spawn: a fork would inherit the locks of Arrow's and ONNX Runtime's threads
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed: an orphan would go on writing where the next run writes."""
+    threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _bar(total: int, label: str) -> tqdm[NoReturn]:

@@ -13,7 +13,6 @@ from dedupver.resolve import Case
 from dedupver.schema import EVIDENCE, HOT, MATCH, PARTS, RECORD
 
 if TYPE_CHECKING:
-
     from dedupver import params
     from dedupver.digests import Digests
     from dedupver.rules import Scores
