@@ -102,7 +102,7 @@ def show_texts(project: Path, pairs: list[dict[str, Any]]) -> Path:
     """Write each pair as the words that only one of the two has."""
     texts = {
         row["id"]: row["text"]
-        for row in map(json.loads, (project / "data/raw/rules.jsonl").read_text("utf-8").splitlines())
+        for row in map(json.loads, (project / "data/raw/rules.jsonl").read_bytes().splitlines())
     }
     lines = []
     for number, pair in enumerate(pairs, 1):
@@ -110,7 +110,7 @@ def show_texts(project: Path, pairs: list[dict[str, Any]]) -> Path:
         lines.append(
             f"{number}. {pair['id']} [{pair['label']}] → {pair['representative']} [{pair['other']}] {pair['evidence']} words {len(kept)} {len(gone)}"
         )
-        for tag, a, b, c, d in difflib.SequenceMatcher(None, kept, gone, autojunk=False).get_opcodes():
+        for tag, a, b, c, d in difflib.SequenceMatcher(None, kept, gone).get_opcodes():
             if tag != "equal":
                 lines.append(
                     f"     kept «{' '.join(kept[max(a - 2, 0) : b])}»  removed «{' '.join(gone[max(c - 2, 0) : d])}»"[
