@@ -101,8 +101,7 @@ def _emoji(points: str) -> str:
 def show_texts(project: Path, pairs: list[dict[str, Any]]) -> Path:
     """Write each pair as the words that only one of the two has."""
     texts = {
-        row["id"]: row["text"]
-        for row in map(json.loads, (project / "data/raw/rules.jsonl").read_bytes().splitlines())
+        row["id"]: row["text"] for row in map(json.loads, (project / "data/raw/rules.jsonl").read_bytes().splitlines())
     }
     lines = []
     for number, pair in enumerate(pairs, 1):

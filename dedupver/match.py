@@ -199,6 +199,7 @@ class Matcher:
                 others = everything[everything != row] if ordinal == SELF else everything
                 score = similarity(kind, self.new, np.full(len(others), row), segment, others)
                 true = np.flatnonzero(score >= np.float32(self.settings.floor.of(kind)))
+                true = true[: self.settings.bucket_cap]  # a hot bucket would list the whole of itself
                 lefts.append(np.repeat(self.new.content(modality)[row][None], len(true), axis=0))
                 rights.append(segment.content(modality)[others[true]])
                 scores.append(score[true])

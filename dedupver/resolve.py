@@ -238,6 +238,7 @@ class _Court:
         is_head = self.head[self.node] == rows
         stays = keep[self.node] & (is_head | self.case.forced)
         representative = np.where(stays, -1, self.head[node_rep[self.node]])
+        self.words = self._describe(edges, np.unique(by[by >= 0]))
         said = [self._say(int(row), keep, by, edges, int(representative[row])) for row in np.flatnonzero(~stays)]
         columns: dict[str, list[Any]] = {
             name: [None] * len(rows) for name in ("score", "threshold", "method", "evidence", "rule")
@@ -250,6 +251,15 @@ class _Court:
         return Verdicts(
             stays, representative, **columns, reason=reason, reported=self._reported(stays), unverified=self.unverified
         )
+
+    def _describe(self, edges: Edges, used: Rows) -> dict[int, str]:
+        """Return the evidence of each edge that a record went by."""
+        words: dict[int, str] = {}
+        for number, rule in enumerate(self.rules):
+            mine = used[edges.rule[used] == number]
+            left, right = self.nodes[edges.left[mine]], self.nodes[edges.right[mine]]
+            words |= dict(zip(mine.tolist(), rules.describe(rule, left, right, self.evidence), strict=True))
+        return words
 
     def _say(self, row: int, keep: Mask, by: Rows, edges: Edges, representative: int) -> dict[str, Any]:
         node = int(self.node[row])
@@ -271,9 +281,7 @@ class _Court:
             "score": float(edges.score[edge]),
             "threshold": round(float(edges.threshold[edge]), 6),
             "method": "content" if edges.kind[edge] < 0 else EVIDENCE[list(EVIDENCE)[int(edges.kind[edge])]][1],
-            "evidence": rules.describe(
-                rule, self.nodes[edges.left[edge]], self.nodes[edges.right[edge]], self.evidence
-            ),
+            "evidence": self.words[edge],
             "rule": rule.text,
         }
 

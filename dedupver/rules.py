@@ -157,19 +157,18 @@ def edges(rules: list[Rule], nodes: Rows, evidence: Evidence) -> Edges:
     return Edges(*(column[order[first]] for column in columns))
 
 
-def describe(rule: Rule, left: Rows, right: Rows, evidence: Evidence) -> str:
-    """Return the evidence between two nodes (shape (parts,)) under a rule: `image.phash=0.969,caption=exact`."""
-    said = []
+def describe(rule: Rule, left: Rows, right: Rows, evidence: Evidence) -> list[str]:
+    """Return the evidence between nodes, shapes (m, parts), under a rule: `image.phash=0.969,caption=exact`."""
+    said: list[list[str]] = [[] for _ in left]
     for term in rule.terms:
-        a, b = left[term.part : term.part + 1], right[term.part : term.part + 1]
-        if a[0] == b[0]:
-            said.append(f"{NAMES[term.part]}=exact")
-            continue
+        a, b = left[:, term.part], right[:, term.part]
+        for at in np.flatnonzero(a == b):
+            said[at].append(f"{NAMES[term.part]}=exact")
         for kind, floor in term.at_least.items():
-            score = evidence.of(kind, a, b)[0]
-            if score >= np.float32(floor):
-                said.append(f"{NAMES[term.part]}.{EVIDENCE[kind][1]}={score:.6g}")
-    return ",".join(dict.fromkeys(said))
+            score = evidence.of(kind, a, b)
+            for at in np.flatnonzero((a != b) & (score >= np.float32(floor))):
+                said[at].append(f"{NAMES[term.part]}.{EVIDENCE[kind][1]}={score[at]:.6g}")
+    return [",".join(dict.fromkeys(words)) for words in said]
 
 
 def _term(term: str, value: float | str, settings: params.Dedup) -> Term:

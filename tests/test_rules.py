@@ -132,4 +132,4 @@ def test_evidence_is_described_part_by_part() -> None:
     (rule,) = rules_of({"every": "similar"}, met={(IMAGE, CAPTION)})
     left, right = np.array([-1, 10, 20]), np.array([-1, 11, 20])
     seen = evidence(image=[(10, 11, 0.953125)], image_embedding=[(10, 11, 0.99)])
-    assert describe(rule, left, right, seen) == "image.phash=0.953125,image.embedding=0.99,caption=exact"
+    assert describe(rule, left[None], right[None], seen) == ["image.phash=0.953125,image.embedding=0.99,caption=exact"]
