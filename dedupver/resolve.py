@@ -122,6 +122,7 @@ class _Court:
         self.evidence = Evidence(self._score)
         self._add_matches()
         self.unverified = 0
+        self.told: set[tuple[str, int, bytes]] = set()
 
     def verdicts(self) -> Verdicts:
         for _ in range(ROUNDS):
@@ -197,8 +198,24 @@ class _Court:
                 np.minimum.at(position, self.nodes[kept, column], self.position[kept])
             live = (group[position[group] < np.iinfo(np.int64).max] for group in self.groups[kind])
             queues = {queue.tobytes(): queue for queue in (g[np.argsort(position[g])] for g in live)}
-            fresh += self._lead(kind, floor, list(queues.values()))
+            new = self._lead(kind, floor, list(queues.values()))
+            if new:  # who was dropped for another leader may need this one next
+                for group in self.groups[kind]:
+                    self._tell(kind, floor, group, position)
+            fresh += new
         return fresh
+
+    def _tell(self, kind: str, floor: float, group: Rows, position: Rows) -> None:
+        """Compare the first kept member of a hot bucket with all others, kept or not, once."""
+        head = int(group[np.argmin(position[group])])
+        key = (kind, head, group.tobytes())
+        if position[head] == np.iinfo(np.int64).max or key in self.told:
+            return
+        self.told.add(key)
+        others = group[group != head]
+        left = np.full(len(others), head)
+        ask = ~self.evidence.lists(kind, left, others)
+        self._learn(kind, floor, left[ask], others[ask], self._score(kind, left[ask], others[ask]))
 
     def _lead(self, kind: str, floor: float, queues: list[Rows]) -> int:
         """Let the first of every queue lead at once: a call for each step, not for each member of each bucket."""
