@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dedupver.schema import DIGEST
+from dedupver.schema import DIGEST, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,17 @@ def of_column(column: pa.ChunkedArray | pa.Array) -> Digests:
     values = np.frombuffer(array.buffers()[1], dtype=np.uint8)
     start = array.offset * WIDTH
     return values[start : start + len(array) * WIDTH].reshape(-1, WIDTH)
+
+
+def of_parts(column: pa.ChunkedArray, digest: str) -> tuple[Digests, Rows, Rows]:
+    """Return one digest (`sha256` or `content`) of every part in a `parts` column, with its record and its part.
+
+    Shapes (m, 32), (m,) row of the record, (m,) place in PARTS.
+    """
+    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    flat = array.flatten()
+    part = pc.index_in(flat.field("part"), pa.array(list(PARTS))).to_numpy(zero_copy_only=False)
+    return of_column(flat.field(digest)), pc.list_parent_indices(array).to_numpy(), part.astype(np.int64)
 
 
 def to_column(digests: Digests) -> pa.Array:

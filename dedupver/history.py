@@ -10,8 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import Lookup as DigestLookup
-from dedupver.digests import Rows, first_of_each, of_column
+from dedupver.digests import Lookup, Rows, first_of_each, of_parts
 from dedupver.resolve import Case, Verdicts, resolve
 from dedupver.schema import DECISION, OUTCOME, PARTS, RECORD
 
@@ -65,11 +64,8 @@ def decide(  # noqa: PLR0913, PLR0917 - all that is known of a version meets her
     reviews: Sequence[tuple[str, str, str]],
     score: Callable[[str, Digests, Digests], npt.NDArray[np.float32]],
     given: params.Params,
-) -> tuple[pa.Table, Verdicts, pa.Table]:
-    """Decide every record.
-
-    Returns the decisions (schema DECISION, sorted by id), the verdicts, and the records those speak of.
-    """
+) -> tuple[pa.Table, Verdicts]:
+    """Decide every record; return the decisions (schema DECISION, sorted by id) and the verdicts."""
     records = present.records
     judged = _to_judge(present, frozen=given.dedup.history == "frozen")
     rows = np.flatnonzero(judged)
@@ -77,9 +73,8 @@ def decide(  # noqa: PLR0913, PLR0917 - all that is known of a version meets her
     kept_before = present.carried[rows] & _base_action(present, "keep")[rows]
     forced = reference | (kept_before & (given.dedup.history == "frozen"))
     rank = np.where(forced, 0, np.where(present.carried[rows], 1, 2)).astype(np.int64)
-    mine = records.take(pa.array(rows))
-    verdicts = resolve(Case(mine, rank, forced, matches, hot, reviews, score), given.dedup)
-    return _decisions(present, rows, verdicts, given.version), verdicts, mine
+    verdicts = resolve(Case(records.take(pa.array(rows)), rank, forced, matches, hot, reviews, score), given.dedup)
+    return _decisions(present, rows, verdicts, given.version), verdicts
 
 
 def events(decisions: pa.Table, present: Present, version: params.Version) -> pa.Table:
@@ -190,20 +185,17 @@ def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
 
 def _same_parts(now: pa.ChunkedArray, base: pa.ChunkedArray, at: Rows, digest: str) -> Mask:
     """Return for each record whether it has the same parts, by a digest, as the base's row `at`."""
-    mine, theirs = _part_digests(now, digest), _part_digests(base, digest)
-    everything = np.concatenate([d for d, _, _ in (mine, theirs)])
-    lookup = DigestLookup(everything[first_of_each(everything)])
-    tables = []
-    for digests, parent, part in (mine, theirs):
-        count = len(now) if digests is mine[0] else len(base)
-        table = np.full((count + 1, len(PARTS)), -1, np.int64)
-        table[parent, part] = lookup.find(digests)
-        tables.append(table)
-    return np.asarray((tables[0][:-1] == tables[1][at]).all(axis=1)) & (at >= 0)
+    mine, theirs = of_parts(now, digest), of_parts(base, digest)
+    everything = np.concatenate([mine[0], theirs[0]])
+    lookup = Lookup(everything[first_of_each(everything)])
+    here, there = (
+        _laid_out(lookup, parts, count) for parts, count in ((mine, len(now)), (theirs, len(base) + 1))
+    )  # the row after the base's last is empty: where `at` is -1
+    return np.asarray((here == there[at]).all(axis=1)) & (at >= 0)
 
 
-def _part_digests(column: pa.ChunkedArray, digest: str) -> tuple[Digests, Rows, Rows]:
-    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    flat = array.flatten()
-    part = pc.index_in(flat.field("part"), pa.array(list(PARTS))).to_numpy(zero_copy_only=False)
-    return of_column(flat.field(digest)), pc.list_parent_indices(array).to_numpy(), part.astype(np.int64)
+def _laid_out(lookup: Lookup, parts: tuple[Digests, Rows, Rows], count: int) -> Rows:
+    digests, record, part = parts
+    table = np.full((count, len(PARTS)), -1, np.int64)
+    table[record, part] = lookup.find(digests)
+    return table

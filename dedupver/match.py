@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedupver import store
 from dedupver.digests import Digests, Rows, to_column
@@ -223,14 +224,13 @@ def known_pairs(  # noqa: PLR0913, PLR0917 - pairs, and the four places where th
     kind: str, matches: pa.Table, hot: pa.Table, older_hot: list[pa.Table], left: Digests, right: Digests
 ) -> npt.NDArray[np.bool_]:
     """Return for each pair whether it was found: it is among the matches, or both are in one hot bucket."""
-    rows = matches.filter(pa.compute.equal(matches["kind"], kind))
+    wanted = pa.array({bytes(d) for d in left} | {bytes(d) for d in right}, type=MATCH.field("left").type)
+    of_sample = pc.and_(pc.is_in(matches["left"], wanted), pc.is_in(matches["right"], wanted))
+    rows = matches.filter(pc.and_(pc.equal(matches["kind"], kind), of_sample))
     pairs = set(zip(rows["left"].to_pylist(), rows["right"].to_pylist(), strict=True))
     groups: dict[bytes, set[int]] = {}
-    wanted = pa.array({bytes(d) for d in left} | {bytes(d) for d in right}, type=MATCH.field("left").type)
     for table in [hot, *older_hot]:
-        mine = table.filter(
-            pa.compute.and_(pa.compute.equal(table["kind"], kind), pa.compute.is_in(table["content"], wanted))
-        )
+        mine = table.filter(pc.and_(pc.equal(table["kind"], kind), pc.is_in(table["content"], wanted)))
         for group, content in zip(mine["group"].to_pylist(), mine["content"].to_pylist(), strict=True):
             groups.setdefault(content, set()).add(group)
     found = [

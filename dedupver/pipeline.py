@@ -161,7 +161,7 @@ def dedup(project: Project) -> dict[str, Any]:
     present = history.assemble(now, project.base_live(), given.source.mode)
     matches = pa.concat_tables([MATCH.empty_table(), *(s.matches() for s in index.segments)])
     hot = pa.concat_tables([HOT.empty_table(), *(s.hot() for s in index.segments)])
-    decisions, verdicts, _ = history.decide(present, matches, hot, _reviews(project), index.score, given)
+    decisions, verdicts = history.decide(present, matches, hot, _reviews(project), index.score, given)
     events = history.events(decisions, present, given.version)
     with store.building(project.build / "dedup") as out:
         store.write_table(out / "decisions.parquet", decisions, DECISION)
@@ -214,7 +214,7 @@ def run(stage: str, root: Path) -> None:
     project = Project(root)
     started = time.monotonic()
     with _alone(root):
-        report.write_metrics(project.metrics / f"{stage}.json", STEPS[stage](project))
+        store.write_json(project.metrics / f"{stage}.json", STEPS[stage](project))
     spent = round(time.monotonic() - started, 3)
     store.write_json(root / "build" / "timings" / f"{stage}.json", {"seconds": spent})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from dedupver import params
 
 BIN: Final = 0.02
-
-
-def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
-    """Write scalars as canonical JSON."""
-    store.write_json(path, metrics)
 
 
 def write_plot(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

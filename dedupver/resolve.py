@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import rules
-from dedupver.digests import Digests, Lookup, first_of_each, of_column
-from dedupver.rules import NAMES, Edges, Evidence, Mask, Rows, Rule, Scores
+from dedupver.digests import Digests, Lookup, Rows, first_of_each, of_column, of_parts
+from dedupver.rules import NAMES, Edges, Evidence, Mask, Rule, Scores
 from dedupver.schema import EVIDENCE, PARTS
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class _Court:
         self.evidence = Evidence(self._score)
         self._add_matches()
         self.unverified = 0
-        self.told: set[tuple[str, int, bytes]] = set()
+        self.told: set[tuple[str, int, int]] = set()
 
     def verdicts(self) -> Verdicts:
         for _ in range(ROUNDS):
@@ -200,15 +200,16 @@ class _Court:
             queues = {queue.tobytes(): queue for queue in (g[np.argsort(position[g])] for g in live)}
             new = self._lead(kind, floor, list(queues.values()))
             if new:  # who was dropped for another leader may need this one next
-                for group in self.groups[kind]:
-                    self._tell(kind, floor, group, position)
+                for number in range(len(self.groups[kind])):
+                    self._tell(kind, floor, number, position)
             fresh += new
         return fresh
 
-    def _tell(self, kind: str, floor: float, group: Rows, position: Rows) -> None:
+    def _tell(self, kind: str, floor: float, number: int, position: Rows) -> None:
         """Compare the first kept member of a hot bucket with all others, kept or not, once."""
+        group = self.groups[kind][number]
         head = int(group[np.argmin(position[group])])
-        key = (kind, head, group.tobytes())
+        key = (kind, number, head)
         if position[head] == np.iinfo(np.int64).max or key in self.told:
             return
         self.told.add(key)
@@ -345,13 +346,10 @@ class _Court:
 
 def _numbered(records: pa.Table) -> tuple[Digests, Rows]:
     """Number the distinct contents; return their digests, and each record's content number a part, shape (n, parts)."""
-    column = records["parts"].combine_chunks()
-    flat, parent = column.flatten(), pc.list_parent_indices(column).to_numpy()
-    digests = of_column(flat.field("content"))
+    digests, record, part = of_parts(records["parts"], "content")
     contents = digests[first_of_each(digests)]
-    parts = np.full((len(column), len(NAMES)), -1, np.int64)
-    part = pc.index_in(flat.field("part"), pa.array(NAMES)).to_numpy()
-    parts[parent, part] = Lookup(contents).find(digests)
+    parts = np.full((records.num_rows, len(NAMES)), -1, np.int64)
+    parts[record, part] = Lookup(contents).find(digests)
     return contents, parts
 
 

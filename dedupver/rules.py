@@ -18,7 +18,8 @@ from dedupver.schema import EVIDENCE, PARTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Rows = npt.NDArray[np.int64]
+    from dedupver.digests import Rows
+
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 

@@ -11,6 +11,17 @@ say() {
   "$@"
 }
 
+# fill data/raw with a version, build it, commit and tag it
+release() {
+  say python -m dedupver.sample "$1" data/raw
+  say dvc add --quiet data/raw
+  say dvc repro --quiet
+  git add --all
+  say git commit --quiet --message "$1"
+  say git tag "$1"
+  say dedupver show
+}
+
 rm -rf "$target"
 mkdir -p "$target"
 cd "$target"
@@ -19,22 +30,10 @@ dvc init --quiet
 dvc config core.analytics false
 dvc config core.check_update false
 say dedupver init
-say python -m dedupver.sample v1 data/raw
-say dvc add --quiet data/raw
-say dvc repro --quiet
-git add --all
-say git commit --quiet --message v1
-say git tag v1
-say dedupver show
+release v1
 
 say dedupver next v2
-say python -m dedupver.sample v2 data/raw
-say dvc add --quiet data/raw
-say dvc repro --quiet
-git add --all
-say git commit --quiet --message v2
-say git tag v2
-say dedupver show
+release v2
 say dedupver diff v1 v2
 say dedupver check
 printf '\nThe project is in %s: manifest/ says who stayed and who went and why, clean/ is the dataset.\n' "$target"

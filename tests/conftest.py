@@ -120,13 +120,13 @@ def release(root: Path, name: str) -> None:
     git(root, "tag", name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fill_source() -> Callable[[Path, dict[str, str]], None]:
     """Give `fill`."""
     return fill
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def release_version() -> Callable[[Path, str], None]:
     """Give `release`."""
     return release

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -12,6 +13,9 @@ import yaml
 from dedupver import replay, versions
 from dedupver.repository import assign, dvc, git
 from dedupver.schema import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LICENCE = (
     "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated "
@@ -26,7 +30,12 @@ V2 = {"d.txt": LICENCE + " by authors", "e.txt": "A text of a dozen words that r
 
 
 @pytest.fixture(scope="session")
-def _two_versions(_empty_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _two_versions(
+    _empty_repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    fill_source: Callable[[Path, dict[str, str]], None],
+    release_version: Callable[[Path, str], None],
+) -> Path:
     """v1 and v2, released by the commands of the docs, with a remote."""
     folder = tmp_path_factory.mktemp("two")
     root = Path(shutil.copytree(_empty_repository, folder / "project"))
@@ -34,11 +43,11 @@ def _two_versions(_empty_repository: Path, tmp_path_factory: pytest.TempPathFact
     versions.init(root)
     fast = {"fingerprint.text.encoder": None, "fingerprint.image.encoder": None, "engine.workers": 1}
     assign(root / "params.yaml", fast)
-    _add(root, V1)
-    _release(root, "v1")
+    fill_source(root, V1)
+    release_version(root, "v1")
     versions.next_version(root, "v2", "2026-01-02T00:00:00Z")
-    _add(root, V2)
-    _release(root, "v2")
+    fill_source(root, V2)
+    release_version(root, "v2")
     dvc(root, "push", "--quiet", "--all-tags")
     return root
 
@@ -47,20 +56,6 @@ def _two_versions(_empty_repository: Path, tmp_path_factory: pytest.TempPathFact
 def two(_two_versions: Path, tmp_path: Path) -> Path:
     """Give a copy of the project with v1 and v2 released."""
     return Path(shutil.copytree(_two_versions, tmp_path / "project", symlinks=True))
-
-
-def _add(root: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        (root / "data" / "raw").mkdir(parents=True, exist_ok=True)
-        (root / "data" / "raw" / name).write_text(text)
-    dvc(root, "add", "--quiet", "data/raw")
-
-
-def _release(root: Path, name: str) -> None:
-    dvc(root, "repro", "--quiet")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "-m", name)
-    git(root, "tag", name)
 
 
 def _clean(root: Path) -> bool:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-ROWS: Final = 2_000  # fingerprinted at once, so that payloads are let go of
-
 
 @dataclass(frozen=True)
 class Chunk:
