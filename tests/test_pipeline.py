@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import random
 import shutil
 import signal
@@ -218,22 +217,38 @@ def test_only_new_contents_are_fingerprinted(built: Path, copy: Path, corpus: pr
     assert projects.tree(copy / "index/segments/v1") == before
 
 
-def test_a_killed_stage_leaves_what_a_second_run_completes(built: Path, copy: Path) -> None:
-    """Killed at any moment, a run repeated gives the bytes of one that never was."""
-    expected_bytes = projects.outputs(built)
-    rng = random.Random(5)
-    script = "import sys, pathlib; from dedupver import pipeline; [pipeline.run(s, pathlib.Path()) for s in pipeline.STAGES]; sys.exit(7)"
-    killed = 0
-    for delay in [rng.uniform(1.5, 5.0) for _ in range(4)]:
-        process = subprocess.Popen([sys.executable, "-c", script], cwd=copy, start_new_session=True)
-        time.sleep(delay)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-        process.wait()
-    assert killed
+# Runs the stages and kills itself at its n-th write in the project: a directory made, a file opened, renamed or removed.
+KILLED = """
+import os, pathlib, signal, sys
+from dedupver import pipeline
+root, last, seen = os.getcwd(), int(sys.argv[1]), 0
+def count(event, args):
+    global seen
+    writes = event in ("os.mkdir", "os.rename", "os.remove") or (event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR))
+    if writes and str(args[0]).startswith(root):
+        seen += 1
+        if seen == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+for stage in pipeline.STAGES:
+    pipeline.run(stage, pathlib.Path(root))
+print(seen)
+"""
+
+
+def test_a_run_killed_at_any_write_is_completed_by_the_next(built: Path, copy: Path) -> None:
+    """Killed over and over, a run repeated gives the bytes of one that never was."""
+
+    def killed_at(write: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", KILLED, str(write)], cwd=copy, check=False, capture_output=True, text=True
+        )
+
+    total = int(killed_at(0).stdout)
+    for write in random.Random(5).sample(range(1, total + 1), 6):
+        assert killed_at(write).returncode == -signal.SIGKILL
     projects.build(copy)
-    assert projects.outputs(copy) == expected_bytes
+    assert projects.outputs(copy) == projects.outputs(built)
     assert not [p for p in copy.rglob(".*") if p.name != ".running" and p.is_file()]
 
 
