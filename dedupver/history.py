@@ -42,19 +42,25 @@ def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
     In mode append what the source lacks is still there; in mode snapshot it is gone.
     """
     if mode == "append":
-        rest = base.filter(pc.invert(pc.is_in(base["id"], now["id"].combine_chunks())))
-        now = pa.concat_tables([now, rest.select(RECORD.names).cast(RECORD)]).sort_by("id")
+        now = _appended(now, base)
     now = now.combine_chunks()
+    return Present(now, base, *_joined(now, base))
+
+
+def _joined(now: pa.Table, base: pa.Table) -> tuple[Rows, Mask]:
+    """Return for each record its row in the base, -1 where it has none, and whether it is carried over."""
     at = pc.fill_null(pc.index_in(now["id"], base["id"].combine_chunks()), -1).to_numpy().astype(np.int64)
     same = _same_parts(now["parts"], base["parts"], at, "content")
     judged = np.append(pc.is_in(base["action"], pa.array(["keep", "drop"])).to_numpy(), np.False_)
-    carried = same & judged[at] & now["code"].is_null().to_numpy()
-    if mode == "append" and carried.any():  # its bytes are in the batch that brought it
-        old = base.take(pa.array(np.maximum(at, 0)))
-        for name in ("path", "row"):
-            place = pc.if_else(pa.array(carried), old[name], now[name])
-            now = now.set_column(now.schema.get_field_index(name), RECORD.field(name), place)
-    return Present(now, base, at, carried)
+    return at, same & judged[at] & now["code"].is_null().to_numpy()
+
+
+def _appended(now: pa.Table, base: pa.Table) -> pa.Table:
+    """Add the base's records to a batch; one that came again with the same content is what it was, where it was."""
+    _, carried = _joined(now, base)
+    now = now.filter(pa.array(~carried))
+    rest = base.filter(pc.invert(pc.is_in(base["id"], now["id"].combine_chunks())))
+    return pa.concat_tables([now, rest.select(RECORD.names).cast(RECORD)]).sort_by("id")
 
 
 def decide(  # noqa: PLR0913, PLR0917 - all that is known of a version meets here
