@@ -49,6 +49,19 @@ def of_parts(column: pa.ChunkedArray, digest: str) -> tuple[Digests, Rows, Rows]
     return of_column(flat.field(digest)), pc.list_parent_indices(array).to_numpy(), part.astype(np.int64)
 
 
+def numbered(column: pa.ChunkedArray) -> tuple[Digests, Rows]:
+    """Number the distinct contents of a `parts` column.
+
+    Returns their digests, and for each record the number of each part's content, -1 where it has no such part: shape
+    (n, parts).
+    """
+    digests, record, part = of_parts(column, "content")
+    contents = digests[first_of_each(digests)]
+    table = np.full((len(column), len(PARTS)), -1, np.int64)
+    table[record, part] = Lookup(contents).find(digests)
+    return contents, table
+
+
 def to_column(digests: Digests) -> pa.Array:
     """Return the Arrow column of an (n, 32) array."""
     flat = np.ascontiguousarray(digests)

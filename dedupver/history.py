@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Lookup, Rows, first_of_each, of_parts
 from dedupver.resolve import Case, Verdicts, resolve
-from dedupver.schema import DECISION, OUTCOME, PARTS, RECORD
+from dedupver.schema import BROUGHT, DECISION, OUTCOME, PARTS, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,14 +30,14 @@ STATE: Final = ("role", "bytes", "pixels", "chars", "source", "split", "time", "
 class Present:
     """The records of this version, sorted by id, and the row of each in the base's live table (-1: not there)."""
 
-    records: pa.Table  # schema RECORD
+    records: pa.Table  # schema BROUGHT, its version never null
     base: pa.Table  # schema DECISION: the base's live records
     at: Rows
     carried: Mask  # in the base with the same content
 
 
 def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
-    """Join what the source holds now with the base's live records.
+    """Join what the source holds now (schema BROUGHT, no version null) with the base's live records.
 
     In mode append what the source lacks is still there; in mode snapshot it is gone.
     """
@@ -60,7 +60,7 @@ def _appended(now: pa.Table, base: pa.Table) -> pa.Table:
     _, carried = _joined(now, base)
     now = now.filter(pa.array(~carried))
     rest = base.filter(pc.invert(pc.is_in(base["id"], now["id"].combine_chunks())))
-    return pa.concat_tables([now, rest.select(RECORD.names).cast(RECORD)]).sort_by("id")
+    return pa.concat_tables([now, rest.select(BROUGHT.names).cast(BROUGHT)]).sort_by("id")
 
 
 def decide(  # noqa: PLR0913, PLR0917 - all that is known of a version meets here
@@ -138,7 +138,7 @@ def _decisions(present: Present, rows: Rows, verdicts: Verdicts, version: params
     fresh = pa.table(
         {
             **{name: records[name] for name in RECORD.names},
-            "version": [version.name] * count,
+            "version": records["version"],
             **{name: pa.array(values, DECISION.field(name).type) for name, values in said.items()},
             "decided": [version.name] * count,
             "decided_at": [version.time] * count,

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import __version__, engine, history, manifest, match, params, publish, records, report, store
+from dedupver import __version__, engine, history, manifest, match, publish, records, report, store
 from dedupver.fingerprint import batch, merge
-from dedupver.fingerprint.encoder import open_encoder
 from dedupver.index.segment import Index, write_header
+from dedupver.project import Project
 from dedupver.schema import (
+    BROUGHT,
     DECISION,
     HOT,
     MATCH,
@@ -33,7 +34,6 @@ from dedupver.schema import (
     RECORD,
     DedupverError,
     IntegrityError,
-    ParamsError,
     SourceError,
     StateError,
 )
@@ -53,78 +53,17 @@ REPORTED: Final = pa.schema(
 """Pairs of kept records that resemble each other in a way that drops neither."""
 
 
-class Project:
-    """The paths of a project and its params."""
-
-    def __init__(self, root: Path) -> None:
-        """Read params.yaml below `root`."""
-        self.root = root
-        self.params = params.load(root / "params.yaml")
-        self.build, self.index = root / "build", root / "index"
-        self.manifest, self.clean = root / "manifest", root / "clean"
-        self.metrics, self.plots = root / "metrics", root / "plots"
-        self.raw = root / self.params.source.path
-
-    @property
-    def base(self) -> Path | None:
-        """The released version that this one is compared with; None for the first, or where params say so."""
-        stated = self.root / "base" / "base.json"
-        if not stated.exists():
-            raise StateError(f"{stated} is missing: run `dvc checkout base`, or `dedupver init` in a new repository")
-        if self.params.version.base == "none" or store.read_json(stated)["version"] is None:
-            return None
-        return stated.parent
-
-    def base_index(self, wanted: dict[str, Any]) -> Index:
-        """Open the base's index, checked and built with the `wanted` settings; an empty one where there is no base."""
-        forget = self.params.version.base == "none"
-        index = Index((), {}) if forget else Index.open(self.root / "base" / "index")
-        index.require(wanted)
-        return index
-
-    def printed_with(self) -> dict[str, Any]:
-        """Return the settings and the models that decide what a fingerprint is."""
-        models = {
-            name: open_encoder(spec).digest if spec else None
-            for name, spec in (
-                ("text", self.params.fingerprint.text.encoder),
-                ("image", self.params.fingerprint.image.encoder),
-            )
-        }
-        return {"fingerprint": self.params.fingerprint.model_dump(mode="json"), "models": models}
-
-    def built_with(self) -> dict[str, Any]:
-        """Return all the settings that must not change under an index."""
-        settings = self.params.match.model_dump(mode="json", exclude={"recall_sample"})
-        for name in ("ef", "neighbours"):  # these change no file of it
-            del settings["hnsw"][name]
-        return {**self.printed_with(), "match": settings}
-
-    def base_live(self) -> pa.Table:
-        """Return the base's live records (schema DECISION)."""
-        return manifest.open_manifest(self.base / "manifest").live() if self.base else DECISION.empty_table()
-
-
 def fingerprint(project: Project) -> dict[str, Any]:
     """Read the source and fingerprint the contents that the base does not know."""
-    given = project.params
-    if not project.raw.is_dir():
-        raise SourceError(f"{project.raw} is no directory: run `dvc checkout`, or put the data there and `dvc add` it")
-    if given.source.mode == "append" and given.version.base == "none" and (project.root / "base" / "raw").exists():
-        raise ParamsError(
-            "version.base: none reads all history from the source: set source.mode: snapshot and put all data there"
-        )
+    batches = project.batches()
     base = project.base_index(project.printed_with())
-    known = tuple(segment.path / "contents.parquet" for segment in base.segments)
     with store.building(project.build / "fingerprint") as out:
         parts = out / "parts"
-        tasks = records.plan(project.raw, given.source)
-        chunks = [
-            batch.Chunk(project.raw, t, given.source, given.fingerprint, known, parts / f"{i:06}")
-            for i, t in enumerate(tasks)
-        ]
-        engine.map(batch.fingerprint, chunks, asked=given.engine.workers, label="fingerprint", name=_chunk_name)
-        counts = merge.merge([store.verified(c.out) for c in chunks], out)
+        plan = {version: _chunks(project, root, base, parts / version) for version, root in batches.items()}
+        chunks = [chunk for each in plan.values() for chunk in each]
+        workers = project.params.engine.workers
+        engine.map(batch.fingerprint, chunks, asked=workers, label="fingerprint", name=_chunk_name)
+        counts = merge.merge({version: [store.verified(c.out) for c in each] for version, each in plan.items()}, out)
         shutil.rmtree(parts, ignore_errors=True)
         codes = report.quarantine_codes(store.read_table(out / "records.parquet", RECORD))
     report.write_plot(project.plots / "quarantine.csv", ("code", "records"), codes)
@@ -156,7 +95,7 @@ def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
     given = project.params
     index = Index.open(project.index)
-    now = store.read_table(store.verified(project.build / "fingerprint") / "records.parquet", RECORD)
+    now = _read_records(project)
     measured = store.read_table(store.verified(project.build / "match") / "recall.parquet", RECALL)
     present = history.assemble(now, project.base_live(), given.source.mode)
     matches = pa.concat_tables([MATCH.empty_table(), *(s.matches() for s in index.segments)])
@@ -235,22 +174,24 @@ def main(stage: str, release: str) -> None:
         sys.exit(error.exit_code)
 
 
+def _read_records(project: Project) -> pa.Table:
+    """Return the records that fingerprint read (schema BROUGHT, no version null)."""
+    read = store.read_table(store.verified(project.build / "fingerprint") / "records.parquet", BROUGHT)
+    version = pc.fill_null(read["version"], project.params.version.name)
+    return read.set_column(read.num_columns - 1, BROUGHT.field("version"), version)
+
+
 def _publish(project: Project, decisions: pa.Table) -> int:
     given = project.params
     kept = decisions.filter(pc.and_(pc.equal(decisions["action"], "keep"), pc.equal(decisions["role"], "data")))
     if given.source.mode == "snapshot":
         return publish.publish(project.raw, project.clean, kept, given.source, given.manifest.link)
-    base = project.base_live()
     written = 0
     for version in pc.unique(kept["version"]).to_pylist():  # each batch apart: their files may share names
         mine = kept.filter(pc.equal(kept["version"], version))
-        raw = project.raw
-        if version != given.version.name:
-            raw = project.root / "base" / "raw" / version
-            mine = base.filter(pc.is_in(base["id"], mine["id"].combine_chunks()))
         target = project.clean / version
         target.mkdir()
-        written += publish.publish(raw, target, mine, given.source, given.manifest.link)
+        written += publish.publish(project.batch(version), target, mine, given.source, given.manifest.link)
     return written
 
 
@@ -328,6 +269,16 @@ class _alone:  # noqa: N801 - reads as a statement: with _alone(root)
 
     def __exit__(self, *_: object) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[batch.Chunk]:
+    """Cut a batch of the source into what one worker does at a time."""
+    given = project.params
+    known = tuple(segment.path / "contents.parquet" for segment in base.segments)
+    return [
+        batch.Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}")
+        for number, task in enumerate(records.plan(root, given.source))
+    ]
 
 
 def _chunk_name(chunk: batch.Chunk) -> str:

@@ -70,6 +70,9 @@ RECORD: Final = pa.schema(
 )
 """A record without its payload. `code` and `detail` are set for the quarantined alone."""
 
+BROUGHT: Final = pa.schema([*RECORD, pa.field("version", pa.string())])
+"""A record, and the version that brought its content; null: the one being built."""
+
 UNNAMED: Final = pa.schema([f.with_nullable(True) if f.name == "id" else f for f in RECORD])
 """Records of which some are yet to be named after their content."""
 

@@ -39,6 +39,12 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_tree(directory: Path) -> str:
+    """Hex sha256 of the names and bytes of all files below `directory`."""
+    files = {str(p.relative_to(directory)): sha256_file(p) for p in _files(directory, hidden=True)}
+    return hashlib.sha256(canonical_json(files)).hexdigest()
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well it becomes `path`, else it is removed."""

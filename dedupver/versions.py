@@ -98,11 +98,30 @@ def build_base(root: Path, target: Path) -> None:
     present = params.load(root / "params.yaml")
     for name in ("index", "manifest"):
         store.link_tree(store.verified(root / name), target / name, "copy")
+    stated: dict[str, Any] = {"format": FORMAT, "version": present.version.name}
     if present.source.mode == "append":
-        if (root / "base" / "raw").is_dir():
-            store.link_tree(root / "base" / "raw", target / "raw", "copy")
-        store.link_tree(root / present.source.path, target / "raw" / present.version.name, "copy")
-    store.write_json(target / "base.json", {"format": FORMAT, "version": present.version.name})
+        stated["batches"] = _add_batch(root, present, target / "raw")
+    store.write_json(target / "base.json", stated)
+
+
+def _add_batch(root: Path, present: params.Params, target: Path) -> list[dict[str, str]]:
+    """Copy the earlier batches and the present one; return the version and digest of each that has files, in order.
+
+    The digests make base.json stand for all raw data below the base: it is what the fingerprint stage depends on.
+    """
+    batches = _batches(root)
+    for each in batches:
+        store.link_tree(root / "base" / "raw" / each["version"], target / each["version"], "copy")
+    mine = target / present.version.name
+    store.link_tree(root / present.source.path, mine, "copy")
+    more = [{"version": present.version.name, "sha256": store.sha256_tree(mine)}] if mine.is_dir() else []
+    return [*batches, *more]
+
+
+def _batches(root: Path) -> list[dict[str, str]]:
+    stated = root / "base" / "base.json"
+    batches: list[dict[str, str]] = store.read_json(stated).get("batches", []) if stated.is_file() else []
+    return batches
 
 
 def _template() -> dict[str, Traversable]:
@@ -181,10 +200,9 @@ def _check_released(root: Path, present: str, name: str) -> None:
     header = _header(root)
     if header["version"] != present:
         raise StateError(f"manifest/ is of {header['version']}, params.yaml says {present}: run `dvc repro`")
-    if name in header["versions"]:
-        raise StateError(
-            f"{name} is among this dataset's versions ({', '.join(header['versions'])}): take another name"
-        )
+    used = dict.fromkeys([*(batch["version"] for batch in _batches(root)), *header["versions"]])
+    if name in used:
+        raise StateError(f"{name} is among this dataset's versions ({', '.join(used)}): take another name")
     changed = repository.uncommitted(root, RELEASED)
     if changed:
         raise StateError(

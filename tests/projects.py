@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from dedupver import pipeline, store
+from dedupver import pipeline, store, versions
 from dedupver.schema import DECISION
 
 PLAIN: Final = {
@@ -61,14 +61,10 @@ def build(root: Path, *stages: str) -> Path:
 
 
 def advance(root: Path) -> None:
-    """Make what was built the base of the next version."""
-    header = store.read_json(root / "manifest/manifest.json")
-    for name in ("index", "manifest"):
-        shutil.rmtree(root / "base" / name, ignore_errors=True)
-        shutil.copytree(root / name, root / "base" / name)
-    if header["mode"] == "append":
-        shutil.copytree(root / "data/raw", root / "base/raw" / header["version"])
-    store.write_json(root / "base/base.json", {"format": 1, "version": header["version"]})
+    """Make what was built the base of the next version, as `dedupver next` does."""
+    versions.build_base(root, root / ".base.building")
+    shutil.rmtree(root / "base")
+    (root / ".base.building").rename(root / "base")
 
 
 def decisions(root: Path) -> dict[str, dict[str, Any]]:

@@ -11,22 +11,25 @@ import pyarrow.compute as pc
 
 from dedupver import store
 from dedupver.digests import Rows, first_of_each, of_column
-from dedupver.schema import CONTENT, RECORD, UNNAMED, SourceError
+from dedupver.fingerprint.overlay import overlay
+from dedupver.schema import BROUGHT, CONTENT, RECORD, UNNAMED, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MODALITIES: Final = ("text", "image")
 
 
-def merge(chunks: Sequence[Path], out: Path) -> dict[str, int]:
-    """Merge the chunk directories into `out`; return counts for the metrics.
+def merge(batches: Mapping[str, Sequence[Path]], out: Path) -> dict[str, int]:
+    """Merge the chunk directories of each version's batch, oldest first, into `out`; return counts for the metrics.
 
-    Raises SourceError that names ids which several records share.
+    Raises SourceError that names ids which several records of a batch share.
     """
-    records = _named(_all(chunks, "records.parquet", UNNAMED))
-    store.write_table(out / "records.parquet", records, RECORD)
+    chunks = [chunk for each in batches.values() for chunk in each]
+    read = {version: _named(_all(each, "records.parquet", UNNAMED)) for version, each in batches.items()}
+    records = overlay(read) if len(read) > 1 else read.popitem()[1]
+    store.write_table(out / "records.parquet", records, BROUGHT if len(batches) > 1 else RECORD)
     contents = _all(chunks, "contents.parquet", CONTENT)
     contents = contents.take(pa.array(first_of_each(of_column(contents["sha256"]))))
     store.write_table(out / "contents.parquet", contents, CONTENT)

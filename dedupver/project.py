@@ -1,0 +1,105 @@
+"""A project on disk: its params, the paths of what stages read and write, and the base."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dedupver import manifest, params, store
+from dedupver.fingerprint.encoder import open_encoder
+from dedupver.index.segment import Index
+from dedupver.schema import DECISION, ParamsError, SourceError, StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+
+class Project:
+    """The paths of a project and its params."""
+
+    def __init__(self, root: Path) -> None:
+        """Read params.yaml below `root`."""
+        self.root = root
+        self.params = params.load(root / "params.yaml")
+        self.build, self.index = root / "build", root / "index"
+        self.manifest, self.clean = root / "manifest", root / "clean"
+        self.metrics, self.plots = root / "metrics", root / "plots"
+        self.raw = root / self.params.source.path
+
+    @property
+    def forgets(self) -> bool:
+        """Whether all is judged from raw, whatever was released before."""
+        return self.params.version.base == "none"
+
+    @property
+    def base(self) -> Path | None:
+        """The released version that this one is compared with; None for the first, or where params say so."""
+        return None if self.forgets or self._stated()["version"] is None else self.root / "base"
+
+    def base_index(self, wanted: dict[str, Any]) -> Index:
+        """Open the base's index, checked and built with the `wanted` settings; an empty one where there is no base."""
+        index = Index((), {}) if self.forgets else Index.open(self.root / "base" / "index")
+        index.require(wanted)
+        return index
+
+    def base_live(self) -> pa.Table:
+        """Return the base's live records (schema DECISION).
+
+        Raises ParamsError in mode append on a base of mode snapshot: it holds no batches to publish again.
+        """
+        if self.base is None:
+            return DECISION.empty_table()
+        log = manifest.open_manifest(self.base / "manifest")
+        if self.params.source.mode == "append" and log.header["mode"] == "snapshot":
+            raise ParamsError(
+                f"source.mode is append, and {log.header['version']} was a snapshot: put all data into "
+                f"{self.params.source.path} and set `version.base: none` for this version, or go on with snapshot"
+            )
+        return log.live()
+
+    def batches(self) -> dict[str, Path]:
+        """Return the version → folder of each batch to read, oldest first: the source; without a base all so far.
+
+        Raises SourceError where the source is missing, StateError where an earlier batch is.
+        """
+        if not self.raw.is_dir():
+            raise SourceError(f"{self.raw} is no directory: run `dvc checkout`, or put the data there and `dvc add` it")
+        earlier: list[str] = []
+        if self.forgets and self.params.source.mode == "append":
+            earlier = [each["version"] for each in self._stated().get("batches", [])]
+            if {p.name for p in (self.root / "base" / "raw").glob("*")} != set(earlier):
+                raise StateError(
+                    "base/raw does not hold the batches that base/base.json states: run `dvc checkout base`"
+                )
+        return {version: self.batch(version) for version in [*earlier, self.params.version.name]}
+
+    def batch(self, version: str) -> Path:
+        """Return the folder of a version's own raw data in mode append."""
+        return self.raw if version == self.params.version.name else self.root / "base" / "raw" / version
+
+    def printed_with(self) -> dict[str, Any]:
+        """Return the settings and the models that decide what a fingerprint is."""
+        models = {
+            name: open_encoder(spec).digest if spec else None
+            for name, spec in (
+                ("text", self.params.fingerprint.text.encoder),
+                ("image", self.params.fingerprint.image.encoder),
+            )
+        }
+        return {"fingerprint": self.params.fingerprint.model_dump(mode="json"), "models": models}
+
+    def built_with(self) -> dict[str, Any]:
+        """Return all the settings that must not change under an index."""
+        settings = self.params.match.model_dump(mode="json", exclude={"recall_sample"})
+        for name in ("ef", "neighbours"):  # these change no file of it
+            del settings["hnsw"][name]
+        return {**self.printed_with(), "match": settings}
+
+    def _stated(self) -> dict[str, Any]:
+        """Return what the base says of itself."""
+        path = self.root / "base" / "base.json"
+        if not path.exists():
+            raise StateError(f"{path} is missing: run `dvc checkout base`, or `dedupver init` in a new repository")
+        stated: dict[str, Any] = store.read_json(path)
+        return stated
