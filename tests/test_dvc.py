@@ -28,6 +28,8 @@ SUNDIAL = (
 V1 = {"a.txt": LICENCE, "b.txt": LICENCE + " by the authors", "c.txt": SUNDIAL}
 V2 = {"d.txt": LICENCE + " by authors", "e.txt": "A text of a dozen words that resembles nothing else at all in here"}
 
+FAST = {"fingerprint.text.encoder": None, "fingerprint.image.encoder": None, "engine.workers": 1}
+
 
 @pytest.fixture(scope="session")
 def _two_versions(
@@ -41,8 +43,7 @@ def _two_versions(
     root = Path(shutil.copytree(_empty_repository, folder / "project"))
     dvc(root, "remote", "add", "--default", "store", str(folder / "remote"))
     versions.init(root)
-    fast = {"fingerprint.text.encoder": None, "fingerprint.image.encoder": None, "engine.workers": 1}
-    assign(root / "params.yaml", fast)
+    assign(root / "params.yaml", FAST)
     fill_source(root, V1)
     release_version(root, "v1")
     versions.next_version(root, "v2", "2026-01-02T00:00:00Z")
@@ -95,6 +96,55 @@ def test_an_old_version_checks_out_clean(two: Path) -> None:
     git(two, "checkout", "--quiet", "main")
     dvc(two, "checkout", "--quiet")
     assert _clean(two)
+
+
+def test_a_clone_goes_on_where_the_original_stood(two: Path, tmp_path: Path) -> None:
+    """After `dvc pull` a colleague opens the next version; with all tags fetched, history replays without a run."""
+    git(tmp_path, "clone", "--quiet", str(two), "clone")
+    clone = tmp_path / "clone"
+    with pytest.raises(StateError, match=r"v1 can't be replayed .*dvc pull --all-tags"):
+        replay.replay(clone, "again")
+    dvc(clone, "pull", "--quiet", "--all-tags")
+    assert [(v["version"], v["ran"], v["kept"]) for v in replay.replay(clone, "again")] == [
+        ("v1", [], 2),
+        ("v2", [], 3),
+    ]
+    versions.next_version(clone, "v3")
+    assert json.loads((clone / "base" / "base.json").read_text())["version"] == "v2"
+    assert _ran(dvc(clone, "repro"))[0] == "fingerprint"
+    assert _metrics(clone, "fingerprint")["new_text_contents"] == 0
+
+
+def test_append_mode_judges_all_batches_again(
+    repository: Path,
+    fill_source: Callable[[Path, dict[str, str]], None],
+    release_version: Callable[[Path, str], None],
+) -> None:
+    """With `version.base: none` v2 has other fingerprints than v1; v3 follows it, and history replays without a run."""
+    versions.init(repository)
+    assign(repository / "params.yaml", {**FAST, "source.mode": "append"})
+    fill_source(repository, V1)
+    release_version(repository, "v1")
+    versions.next_version(repository, "v2", "2026-01-02T00:00:00Z")
+    assign(repository / "params.yaml", {"version.base": "none", "fingerprint.text.shingle": 2})
+    fill_source(repository, V2)
+    release_version(repository, "v2")
+    assert _metrics(repository, "fingerprint")["records"] == 5
+    assert sorted(str(p.relative_to(repository / "clean")) for p in (repository / "clean").glob("*/*")) == [
+        "v1/b.txt",
+        "v1/c.txt",
+        "v2/e.txt",
+    ]
+    with pytest.raises(StateError, match=r"v1 is among .*v1, v2"):
+        versions.next_version(repository, "v1")
+    assert [(v["version"], v["ran"], v["kept"]) for v in replay.replay(repository, "again")] == [
+        ("v1", [], 2),
+        ("v2", [], 3),
+    ]
+    versions.next_version(repository, "v3", "2026-01-03T00:00:00Z")
+    dvc(repository, "repro", "--quiet")
+    assert _metrics(repository, "fingerprint")["records"] == 0
+    assert _metrics(repository, "dedup")["kept"] == 3
 
 
 def test_a_clone_that_pulls_is_clean(two: Path, tmp_path: Path) -> None:
