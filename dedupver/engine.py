@@ -6,6 +6,7 @@ order, so the number of workers changes no byte of any output.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from dedupver.schema import DedupverError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,30 +47,41 @@ def map(  # noqa: A001 - engine.map is the name every caller reads
 ) -> list[Result]:
     """Return `[function(item) for item in items]`, computed by `workers(asked)` processes.
 
-    `function` must be importable by name and idempotent. An exception it raises is raised here. A process that dies
-    (killed, out of memory) is replaced and its item tried again, alone; TaskKilledError names the item that kills each
-    process it is given. Progress goes to stderr when that is a terminal.
+    `function` must be importable by name and idempotent. An exception it raises is raised here, with a note that names
+    the item. A process that dies (killed, out of memory) is replaced and its item tried again, alone; TaskKilledError
+    names the item that kills each process it is given. Progress goes to stderr when that is a terminal.
     """
     results: dict[int, Result] = {}
     with _bar(len(items), label) as bar:
         if workers(asked) == 1 or len(items) <= 1:
             for index, item in enumerate(items):
-                results[index] = function(item)
+                with _naming(name, item):
+                    results[index] = function(item)
                 bar.update()
         else:
-            suspects = _together(function, items, results, min(workers(asked), len(items)), bar)
-            for index in suspects:
-                results[index] = _alone(function, items[index], name)
+            for index in _together(function, items, results, min(workers(asked), len(items)), bar, name):
+                with _naming(name, items[index]):
+                    results[index] = _alone(function, items[index], name)
                 bar.update()
     return [results[index] for index in range(len(items))]
 
 
-def _together(
+@contextlib.contextmanager
+def _naming(name: Callable[[Item], str], item: Item) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while working on {name(item)}")
+        raise
+
+
+def _together(  # noqa: PLR0913, PLR0917 - the state of one map
     function: Callable[[Item], Result],
     items: Sequence[Item],
     results: dict[int, Result],
     count: int,
     bar: tqdm[NoReturn],
+    name: Callable[[Item], str],
 ) -> list[int]:
     """Run every item, two in flight a process; return those in flight whenever a process died."""
     waiting = list(reversed(range(len(items))))
@@ -83,7 +95,8 @@ def _together(
                         future = pool.submit(function, items[waiting[-1]])  # which may raise: then it still waits
                         flying[future] = waiting.pop()
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                        results[flying[future]] = future.result()
+                        with _naming(name, items[flying[future]]):
+                            results[flying[future]] = future.result()
                         del flying[future]
                         bar.update()
             except BrokenProcessPool:
