@@ -252,6 +252,33 @@ def test_a_run_killed_at_any_write_is_completed_by_the_next(built: Path, copy: P
     assert not [p for p in copy.rglob(".*") if p.name != ".running" and p.is_file()]
 
 
+# Runs the first stage, cut small, on two workers, and kills itself when the n-th task is done.
+KILLED_AT_TASK = """
+import importlib, itertools, os, pathlib, signal, sys
+from dedupver import engine, pipeline
+importlib.import_module("dedupver.records.plan").TASK_FILES = 20
+done = itertools.count(1)
+class Bar(engine.tqdm):
+    def update(self, n=1):
+        if next(done) == int(sys.argv[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+engine.tqdm = Bar
+pipeline.run("fingerprint", pathlib.Path())
+"""
+
+
+def test_a_run_killed_with_two_workers_is_completed_by_the_next(built: Path, copy: Path) -> None:
+    """Whatever the workers had done by then, the run repeated gives the bytes of one that never was killed."""
+    shutil.rmtree(copy / "build")
+    projects.settings(copy, version="v1", engine__workers=2)
+    for task in (1, 3):
+        killed = subprocess.run([sys.executable, "-c", KILLED_AT_TASK, str(task)], cwd=copy, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert not (copy / "build/fingerprint").exists()
+    projects.build(copy)
+    assert projects.outputs(copy) == projects.outputs(built)
+
+
 def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     """An orphan would write into what the next run writes."""
     rows = [{"id": f"r{i}", "text": f"a few words and a number {i} " * 20} for i in range(20_000)]
