@@ -6,12 +6,13 @@ STAMP := .venv/.ready
 export HNSWLIB_NO_NATIVE := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo test lint docs
+.PHONY: help setup demo test lint docs bench bench-full
 help:
 	@echo "make demo   set up, build two versions of a real dataset with DVC in ./demo, and say what was kept and dropped"
 	@echo "make test   set up, lint, run every test"
 	@echo "make setup  the environment alone, in .venv"
 	@echo "make docs   write docs/cli.md from the help texts"
+	@echo "make bench  compare with other tools on some of the benchmark's data (Debian: it downloads packages with apt-get)"
 
 setup: $(STAMP)
 
@@ -39,3 +40,10 @@ test: setup lint
 
 docs: setup
 	python docs/generate_cli.py
+
+bench: setup
+	python -m benchmarks.bench
+
+bench-full: setup
+	python -m benchmarks.bench --full
+	python -m benchmarks.scale

@@ -1,0 +1,42 @@
+"""dedupver: a project folder as `dedupver init` lays it out, its stages one after the other; no encoder, no DVC.
+
+Beyond decisions it writes an index, a manifest and the clean dataset, and verifies each match by exact Jaccard.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks import project
+from dedupver import pipeline
+
+
+def deduplicate(job):
+    """Run the stages."""
+    root = Path(job.out, "project")
+    settings = {
+        "fingerprint.text.shingle": job.shingle,
+        "fingerprint.text.num_perm": job.num_perm,
+        "dedup.thresholds.text": job.threshold,
+        "engine.workers": job.threads,
+    }
+    with job.step("lay out"):
+        project.lay_out(root, job.parts(), settings)
+    for stage in pipeline.STAGES:
+        with job.step(stage):
+            pipeline.run(stage, root)
+
+
+def collect(job):
+    """Return the dropped rows, and the pairs of contents that were verified, as rows that hold them."""
+    root = Path(job.out, "project")
+    told = pq.read_table(root / "build/dedup/decisions.parquet", columns=["id", "action", "parts"])
+    rows = pc.index_in(told["id"], pa.array(job.column("id")))
+    dropped = rows.filter(pc.equal(told["action"], "drop")).to_pylist()
+    contents = told["parts"].combine_chunks().flatten().field("content")  # one part a record
+    matches = pq.read_table(next((root / "index/segments").iterdir()) / "matches.parquet")
+    matches = matches.filter(pc.greater_equal(matches["score"], job.threshold))
+    left, right = (rows.take(pc.index_in(matches[side], contents)).to_pylist() for side in ("left", "right"))
+    return dropped, list(zip(left, right, strict=True))

@@ -1,0 +1,101 @@
+"""The benchmark's exact truth and its scores, and a guard on the kernels' speed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import score, truth
+from dedupver.fingerprint import text
+
+SETS = st.lists(st.frozensets(st.integers(0, 11), min_size=1), max_size=20, unique=True)
+
+
+def brute_force(sets, threshold):
+    """Compare all with all."""
+    return [
+        [i, j]
+        for (i, a), (j, b) in itertools.combinations(enumerate(sets), 2)
+        if len(a & b) / len(a | b) >= threshold - 1e-12
+    ]
+
+
+def three_words(text):
+    """Return the text's runs of three words."""
+    words = text.split()
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
+
+
+@settings(deadline=None)  # it compiles
+@given(sets=SETS, threshold=st.sampled_from([0.5, 0.6, 0.8, 0.9, 1.0]))
+def test_join_is_brute_force(sets, threshold):
+    """The prefix-filtered join finds the pairs that comparing all with all finds."""
+    assert truth.join([np.array(sorted(s)) for s in sets], threshold).tolist() == brute_force(sets, threshold)
+
+
+def test_truth_of_texts_is_brute_force():
+    """Of edited texts, too, and equal shingle sets are one node."""
+    draw = random.Random(1)
+    words = [f"w{i}" for i in range(40)]
+    base = [draw.choices(words, k=30) for _ in range(20)]
+    edited = [[draw.choice(words) if draw.random() < 0.03 else w for w in draw.choice(base)] for _ in range(60)]
+    texts = [" ".join(t) for t in [*base, *edited, base[0]]]
+    found = truth.find(texts, truth.TOKENS["words"], 3, 0.8)
+    sets = dict(zip(found.node, map(three_words, texts), strict=True))
+    assert found.node[0] == found.node[-1]
+    assert found.pairs.tolist() == brute_force([sets[n] for n in sorted(sets)], 0.8)
+    assert len(found.pairs) > 10
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [("words", ["a_b", "c", "é"]), ("punctuation", ["a", "b", "c", "é"]), ("non-words", ["a_b", "", "c", "é"])],
+)
+def test_tokens(tokens, expected):
+    """Each notion of a token, on a text where they differ."""
+    assert truth.TOKENS[tokens]("A_b, c É") == expected
+
+
+def test_scores_by_hand():
+    """Of a chain a–b–c, a copy of a, and two alone: drop b, c and one that has no partner; the copy is missed."""
+    right = truth.Truth(np.array([0, 1, 2, 0, 3, 4]), np.array([[0, 1], [1, 2]]))
+    found = score.records(right, np.array([1, 2, 4]))
+    assert (found["dropped"], found["missed"]) == (3, 1)
+    assert found["recall"] == 2 / 3  # b and c, of those and the copy
+    assert found["precision"] == 2 / 3
+    assert found["justified"] == 1 / 3  # of c's partners none is kept
+    told = score.pairs(right, np.array([[1, 0], [0, 3], [3, 1], [5, 4]]))
+    assert (told["pairs"], told["pair_recall"], told["pair_precision"]) == (2, 0.5, 0.5)
+
+
+def test_nothing_to_find_has_no_recall():
+    """Where the truth is empty, recall is not a number that flatters."""
+    assert score.records(truth.Truth(np.array([0, 1]), np.empty((0, 2), np.int64)), np.array([], int))["recall"] is None
+
+
+def test_kernels_keep_up_with_sha256():
+    """Shingles and MinHash of a text take at most a generous multiple of its sha256, in one run on one machine."""
+    draw = random.Random(1)
+    words = [draw.randbytes(draw.randrange(1, 6)).hex() for _ in range(5000)]
+    texts = [" ".join(draw.choices(words, k=200)) for _ in range(2000)]
+    sha256 = kernels = float("inf")
+    for _ in range(100):  # until the machine leaves both alone: the quickest of each counts
+        sha256 = min(sha256, seconds(lambda: [hashlib.sha256(t.encode()).digest() for t in texts]))
+        kernels = min(kernels, seconds(lambda: text.minhash(text.shingle_sets(texts, 3, 5), 128, 1)))
+        if kernels <= 12 * sha256:
+            return
+    pytest.fail(f"{kernels / sha256:.1f} times the time of sha256")
+
+
+def seconds(work):
+    """Return how long a call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
