@@ -149,16 +149,15 @@ def diff(
     quarantined.
     """
     from dedupver import query, terminal  # noqa: PLC0415
+    from dedupver.revision import at_revision  # noqa: PLC0415
 
     root = _root(context)
-    with query.at_revision(root, old) as a, query.at_revision(root, new) as b:
-        changes = query.diff(a.live(), b.live())
-    listed = [dataclasses.asdict(change) for change in changes]
-    _answer(
-        {"counts": query.count(changes), "changes": listed},
-        terminal.changes(changes, everything=everything),
-        as_json=as_json,
-    )
+    with at_revision(root, old) as a, at_revision(root, new) as b:
+        changes = query.diff(a.live(query.COMPARED), b.live(query.COMPARED))
+    if as_json:
+        sys.stdout.writelines(terminal.changes_json(changes))
+    else:
+        _say(terminal.changes(changes, everything=everything), err=False)
 
 
 @app.command(epilog="Example: dedupver explain photos/0042.jpg")
@@ -173,8 +172,9 @@ def explain(
     Its history, its representative, the scores, the rule, and what would change the decision.
     """
     from dedupver import query, terminal  # noqa: PLC0415
+    from dedupver.revision import at_revision  # noqa: PLC0415
 
-    with query.at_revision(_root(context), revision) as log:
+    with at_revision(_root(context), revision) as log:
         found = query.explain(log, record)
     _answer(dataclasses.asdict(found), terminal.explanation(found), as_json=as_json)
 
@@ -190,8 +190,9 @@ def show(
     The counts of each version and of the whole, the largest clusters, and the files.
     """
     from dedupver import query, terminal  # noqa: PLC0415
+    from dedupver.revision import at_revision  # noqa: PLC0415
 
-    with query.at_revision(_root(context), revision) as log:
+    with at_revision(_root(context), revision) as log:
         found = query.show(log)
     _answer(found, terminal.summary(found), as_json=as_json)
 
@@ -245,14 +246,13 @@ def _key_and_value(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _say(lines: Iterable[str]) -> None:
+def _say(lines: Iterable[str], *, err: bool = True) -> None:
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(line, err=err)
 
 
 def _answer(value: object, lines: Iterable[str], *, as_json: bool) -> None:
     if as_json:  # ASCII: a name can't steer the terminal
         typer.echo(json.dumps(value, indent=1, sort_keys=True))
         return
-    for line in lines:
-        typer.echo(line)
+    _say(lines, err=False)

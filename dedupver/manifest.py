@@ -18,6 +18,7 @@ from dedupver import store
 from dedupver.schema import DECISION, FORMAT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 HEADER: Final = "manifest.json"
@@ -36,24 +37,34 @@ class Log:
         """The versions, oldest first."""
         return list(self.header["versions"])
 
-    def of_version(self, version: str) -> pa.Table:
-        """Return what one version decided, sorted by id (schema DECISION)."""
-        tables = [store.read_table(self.path / f"{version}.{name}.parquet", DECISION) for name in FILES.values()]
-        return pa.concat_tables(tables).sort_by("id")
+    def of_version(
+        self, version: str, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """Return what one version decided (columns of DECISION), file by file, each sorted by id."""
+        paths = (self.path / f"{version}.{name}.parquet" for name in FILES.values())
+        tables = (store.read_table(path, DECISION, columns, where) for path in paths)
+        return pa.concat_tables([DECISION.empty_table().select(list(columns)), *tables])
 
-    def events(self) -> pa.Table:
-        """Return every decision ever logged, the oldest version first (schema DECISION)."""
-        return pa.concat_tables([DECISION.empty_table(), *(self.of_version(v) for v in self.versions)])
+    def events(self, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None) -> pa.Table:
+        """Return every decision ever logged (columns of DECISION), the oldest version first."""
+        tables = (self.of_version(version, columns, where) for version in self.versions)
+        return pa.concat_tables([DECISION.empty_table().select(list(columns)), *tables])
 
-    def live(self) -> pa.Table:
-        """Return the state of each record that is still there, sorted by id (schema DECISION)."""
-        events = self.events().combine_chunks()
-        order = np.lexsort((np.arange(events.num_rows), _rank(events["id"])))
-        ids = _rank(events["id"])[order]
-        last = np.ones(len(ids), np.bool_)
-        last[:-1] = ids[1:] != ids[:-1]
-        state = events.take(pa.array(order[last]))
-        return state.filter(pc.not_equal(state["action"], "gone")).combine_chunks()
+    def live(self, columns: Sequence[str] = DECISION.names) -> pa.Table:
+        """Return the state of each record that is still there (columns of DECISION), sorted by id."""
+        return latest(self.events(list(dict.fromkeys([*columns, "id", "action"])))).select(list(columns))
+
+
+def latest(events: pa.Table) -> pa.Table:
+    """Return of each record the last event, less the records that are gone, sorted by id."""
+    events = events.combine_chunks()
+    ids = pc.rank(events["id"], sort_keys="ascending", tiebreaker="dense").to_numpy()
+    order = np.argsort(ids, kind="stable")  # the versions of a record stay in order
+    ids = ids[order]
+    last = np.ones(len(ids), np.bool_)
+    last[:-1] = ids[1:] != ids[:-1]
+    there = pc.not_equal(events["action"], "gone").to_numpy()[order]
+    return events.take(pa.array(order[last & there])).combine_chunks()
 
 
 def open_manifest(path: Path) -> Log:
@@ -114,7 +125,3 @@ def counts(live: pa.Table) -> dict[str, Any]:
         "quarantined": by_action.get("quarantine", 0),
         "references": live.num_rows - data.num_rows,
     }
-
-
-def _rank(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    return pc.rank(column, sort_keys="ascending", tiebreaker="dense").to_numpy()

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import tempfile
+import itertools
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import store
-from dedupver.manifest import FILES, open_manifest
-from dedupver.schema import EVIDENCE, PARTS, DedupverError, StateError
+from dedupver.digests import WIDTH, of_parts
+from dedupver.manifest import FILES, latest
+from dedupver.schema import EVIDENCE, PARTS, DedupverError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
+    from dedupver.digests import Digests
     from dedupver.manifest import Log
 
 CHANGES: Final = ("added", "gone", "edited", "dropped", "restored", "rehomed", "quarantined")
@@ -28,22 +26,26 @@ CHANGES: Final = ("added", "gone", "edited", "dropped", "restored", "rehomed", "
 LARGEST: Final = 10
 """So many clusters are shown."""
 
-_COMPARED: Final = ("action", "reason", "representative")
+COMPARED: Final = ("id", "action", "reason", "representative", "score", "threshold", "decided", "parts")
+"""The columns of DECISION that a diff needs."""
 
+NEAREST: Final = 1_000
+"""So many ids are compared with one that is not known, by difflib."""
 
-@dataclass(frozen=True)
-class Change:
-    """What happened to one record between two versions; `before` and `after` are actions, None: not there."""
-
-    kind: str  # one of CHANGES
-    id: str
-    before: str | None
-    after: str | None
-    reason: str
-    representative: str | None = None
-    score: float | None = None
-    threshold: float | None = None
-    decided: str | None = None
+CHANGE: Final = pa.schema(
+    [
+        ("kind", pa.string()),  # one of CHANGES
+        ("id", pa.string()),
+        ("before", pa.string()),  # the action; null: not there
+        ("after", pa.string()),
+        ("reason", pa.string()),
+        ("representative", pa.string()),
+        ("score", pa.float64()),
+        ("threshold", pa.float64()),
+        ("decided", pa.string()),
+    ]
+)
+"""What happened to one record between two versions."""
 
 
 @dataclass(frozen=True)
@@ -59,30 +61,29 @@ class Explanation:
     remedies: list[str]  # what would change the decision
 
 
-def diff(old: pa.Table, new: pa.Table) -> list[Change]:
-    """Return how the records of two live tables (schema DECISION) differ, ordered by kind and id.
+def diff(old: pa.Table, new: pa.Table) -> pa.Table:
+    """Return how the records of two live tables (columns COMPARED) differ: schema CHANGE, ordered by kind and id.
 
     A record has one change: of those that apply, quarantined goes before edited, and edited before the others.
     """
     place = pc.index_in(new["id"], pc.unique(old["id"]))
-    known = place.is_valid()
-    now, was = new.filter(known), old.take(place.drop_null())
-    edited = pc.not_equal(_contents(was), _contents(now))
-    changed = edited
-    for name in _COMPARED:
-        changed = pc.or_(changed, pc.not_equal(pc.fill_null(was[name], ""), pc.fill_null(now[name], "")))
-    pairs = zip(_rows(was.filter(changed)), _rows(now.filter(changed)), edited.filter(changed).to_pylist(), strict=True)
-    changes = [_change(kind, a, b) for a, b, other in pairs if (kind := _kind(a, b, edited=other))]
-    changes += [_change(_arrival(row), None, row) for row in _rows(new.filter(pc.invert(known)))]
-    lost = old.filter(pc.invert(pc.is_in(old["id"], pc.unique(new["id"]))))
-    changes += [Change("gone", row["id"], row["action"], None, "left_source") for row in _rows(lost)]
-    return sorted(changes, key=lambda change: (CHANGES.index(change.kind), change.id))
+    was, now = old.take(place.drop_null()), new.filter(place.is_valid())
+    arrived, lost = new.filter(place.is_null()), old.filter(pc.invert(pc.is_in(old["id"], pc.unique(new["id"]))))
+    unreadable = pc.equal(arrived["action"], "quarantine")
+    tables = [
+        _changes(now, _kinds(was, now), was["action"]),
+        _changes(arrived, pc.if_else(unreadable, "quarantined", "added"), pa.nulls(arrived.num_rows, pa.string())),
+        _gone(lost),
+    ]
+    found = pa.concat_tables(tables)
+    found = found.filter(found["kind"].is_valid())
+    ranked = found.append_column("rank", pc.index_in(found["kind"], pa.array(CHANGES)))
+    return ranked.sort_by([("rank", "ascending"), ("id", "ascending")]).select(CHANGE.names)
 
 
-def count(changes: Iterable[Change]) -> dict[str, int]:
+def count(changes: pa.Table) -> dict[str, int]:
     """Return the number of changes of each kind, also of those that did not occur."""
-    found = Counter(change.kind for change in changes)
-    return {kind: found[kind] for kind in CHANGES}
+    return dict.fromkeys(CHANGES, 0) | _counted(changes["kind"])
 
 
 def explain(log: Log, name: str) -> Explanation:
@@ -93,128 +94,90 @@ def explain(log: Log, name: str) -> Explanation:
     history = [
         {**row, "written": version}
         for version in log.versions
-        for row in _readable(_of(log.of_version(version), "id", name))
+        for row in _readable(log.of_version(version, where=pc.field("id") == name))
     ]
     if not history:
         raise DedupverError(_unknown(log, name))
-    live = log.live()
     decision = history[-1]
-    dropped = live.filter(pc.equal(live["action"], "drop"))
-    represents = _of(dropped, "representative", name)["id"].to_pylist() if decision["action"] == "keep" else []
-    chain = _chain(live, decision)
-    return Explanation(decision, history, chain, sorted(represents), _remedies(decision, log.header))
+    represents = _represented(log, name) if decision["action"] == "keep" else []
+    return Explanation(decision, history, _chain(log, decision), represents, _remedies(decision, log.header))
 
 
 def show(log: Log) -> dict[str, Any]:
     """Return a summary: what each version brought, what the newest one holds, its largest clusters, where files lie."""
-    live = log.live()
-    dropped = live.filter(pc.equal(live["action"], "drop"))
-    clusters = Counter(dropped["representative"].to_pylist())
-    largest = sorted(clusters.items(), key=lambda item: (-item[1], str(item[0])))[:LARGEST]
+    live = log.live(["action", "role", "reason", "representative"])
+    clusters = live.filter(pc.equal(live["action"], "drop")).group_by("representative").aggregate([([], "count_all")])
+    largest = clusters.sort_by([("count_all", "descending"), ("representative", "ascending")]).slice(0, LARGEST)
     return {
         "version": log.header["version"],
         "time": log.header["time"],
         "mode": log.header["mode"],
         "parent": (log.header.get("parent") or {}).get("version"),
-        "holds": _counts(live),
-        "versions": {version: _counts(log.of_version(version)) for version in log.versions},
-        "clusters": len(clusters),
-        "largest_clusters": [{"representative": name, "dropped": n} for name, n in largest],
+        "holds": _outcomes(live),
+        "versions": {
+            version: _outcomes(log.of_version(version, ["action", "role", "reason"])) for version in log.versions
+        },
+        "clusters": clusters.num_rows,
+        "largest_clusters": [
+            {"representative": row["representative"], "dropped": row["count_all"]} for row in largest.to_pylist()
+        ],
         "files": sorted(path.name for path in log.path.iterdir()),
     }
 
 
-@contextlib.contextmanager
-def at_revision(root: Path, revision: str | None) -> Iterator[Log]:
-    """Open the manifest of a git revision for the length of a block, without a checkout; None: of the working tree.
-
-    Raises StateError where the revision has no manifest, or where neither the cache nor a remote holds its files.
-    """
-    if revision in {None, "workspace"}:
-        if not (root / "manifest").is_dir():
-            raise StateError(f"{root / 'manifest'} is missing: run `dvc repro` to build it, or `dvc checkout`")
-        yield open_manifest(root / "manifest")
-        return
-    with tempfile.TemporaryDirectory(prefix="dedupver-") as folder:
-        _fetch(root, str(revision), Path(folder) / "manifest")
-        yield open_manifest(Path(folder) / "manifest")
+def _changes(now: pa.Table, kind: pa.Array, before: pa.Array) -> pa.Table:
+    said = {"kind": kind, "id": now["id"], "before": before, "after": now["action"]}
+    words = {name: now[name] for name in CHANGE.names if name not in said}
+    return pa.table(said | words, schema=CHANGE)
 
 
-def _fetch(root: Path, revision: str, target: Path) -> None:
-    from dvc.api import DVCFileSystem  # noqa: PLC0415 - takes a second, and only a revision needs it
-    from dvc.exceptions import DvcException  # noqa: PLC0415
-    from dvc_data.index import DataIndexDirError  # noqa: PLC0415
-
-    try:
-        files = DVCFileSystem(repo=str(root), rev=revision)
-        if not files.isdir("/manifest"):
-            raise StateError(
-                f"revision {revision} has no manifest: name one where `dvc repro` had run and was committed"
-            )
-        files.get("/manifest", str(target), recursive=True)
-    except (DvcException, DataIndexDirError, OSError) as error:
-        raise StateError(_unavailable(revision, error)) from error
-    if not (target / store.LISTING).is_file():
-        raise StateError(_unavailable(revision, FileNotFoundError("its files are in no cache")))
+def _gone(lost: pa.Table) -> pa.Table:
+    count = lost.num_rows
+    said = {"kind": "gone", "reason": "left_source"}
+    columns = {name: pa.array([value] * count, pa.string()) for name, value in said.items()}
+    columns |= {"id": lost["id"], "before": lost["action"]}
+    return pa.table({f.name: columns.get(f.name, pa.nulls(count, f.type)) for f in CHANGE}, schema=CHANGE)
 
 
-def _unavailable(revision: str, error: Exception) -> str:
-    if type(error).__name__ == "RevError":
-        return f"revision {revision!r} is not known to git: `git tag` and `git log` list those that are"
-    return (
-        f"the manifest of {revision} can't be read ({error}). Its data may be in no cache: run `dvc fetch -T` for all "
-        "tags, or check the revision out and run `dvc pull`"
-    )
+def _kinds(was: pa.Table, now: pa.Table) -> pa.Array:
+    """Return what happened to records that both versions hold; null where no more than the words changed."""
+    other = {name: _differ(was[name], now[name]) for name in ("action", "reason", "representative")}
+    edited = pa.array((_contents(was) != _contents(now)).any(axis=(1, 2)))
+    unreadable = pc.equal(now["action"], "quarantine").combine_chunks()
+    cases = {
+        "quarantined": pc.and_(unreadable, pc.or_(other["action"], other["reason"])),
+        None: unreadable,
+        "edited": edited,
+        "dropped": pc.and_(other["action"], pc.equal(now["action"], "drop").combine_chunks()),
+        "restored": other["action"],
+        "rehomed": other["representative"],
+    }
+    conditions = pa.StructArray.from_arrays(list(cases.values()), [str(name) for name in cases])
+    return pc.case_when(conditions, *(pa.scalar(name, pa.string()) for name in cases))
 
 
-def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.select([f.name for f in table.schema if f.name != "parts"]).to_pylist()
-    return rows
+def _contents(table: pa.Table) -> Digests:
+    """Return the content digest of each part of each record, shape (n, parts, 32); zeros where it has no such part."""
+    digests, record, part = of_parts(table["parts"], "content")
+    contents = np.zeros((table.num_rows, len(PARTS), WIDTH), np.uint8)
+    contents[record, part] = digests
+    return contents
 
 
-def _contents(table: pa.Table) -> pa.Array:
-    """Return one binary value for each record: its parts' names and normalised contents."""
-    parts = table["parts"].combine_chunks()
-    if isinstance(parts, pa.ChunkedArray):  # no chunk at all
-        parts = pa.concat_arrays([*parts.chunks, pa.array([], parts.type)])
-    flat = parts.flatten()
-    names, contents = (flat.field(name).cast(pa.large_binary()) for name in ("part", "content"))
-    joined = pc.binary_join_element_wise(names, contents, pa.scalar(b"\0", pa.large_binary()))
-    sizes = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(pc.list_value_length(parts))])
-    return pc.binary_join(pa.ListArray.from_arrays(sizes, joined), pa.scalar(b"\0", pa.large_binary()))
+def _differ(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.Array:
+    return pc.not_equal(pc.fill_null(left, ""), pc.fill_null(right, "")).combine_chunks()
 
 
-def _change(kind: str, was: dict[str, Any] | None, now: dict[str, Any]) -> Change:
-    said = (now[name] for name in ("reason", "representative", "score", "threshold", "decided"))
-    return Change(kind, now["id"], was["action"] if was else None, now["action"], *said)
-
-
-def _arrival(row: dict[str, Any]) -> str:
-    return "quarantined" if row["action"] == "quarantine" else "added"
-
-
-def _kind(was: dict[str, Any], now: dict[str, Any], *, edited: bool) -> str | None:
-    """Return what happened to a record that both versions hold; None where no more than the words for it changed."""
-    if now["action"] == "quarantine":
-        return "quarantined" if (was["action"], was["reason"]) != ("quarantine", now["reason"]) else None
-    if edited:
-        return "edited"
-    if was["action"] != now["action"]:
-        return "dropped" if now["action"] == "drop" else "restored"
-    return "rehomed" if was["representative"] != now["representative"] else None
-
-
-def _of(table: pa.Table, column: str, value: str) -> pa.Table:
-    return table.filter(pc.equal(table[column], value))
-
-
-def _counts(table: pa.Table) -> dict[str, Any]:
+def _outcomes(table: pa.Table) -> dict[str, Any]:
     """Count rows by outcome, references apart, and what is not kept by its reason."""
     data = table.filter(pc.equal(table["role"], "data"))
-    outcomes = Counter(FILES[action] for action in data["action"].to_pylist())
-    told = data.filter(pc.not_equal(data["reason"], "kept"))
-    reasons = Counter(told["reason"].to_pylist())
-    return {name: outcomes[name] for name in FILES.values()} | {"reasons": dict(sorted(reasons.items()))}
+    actions = _counted(data["action"])
+    reasons = _counted(data.filter(pc.not_equal(data["reason"], "kept"))["reason"])
+    return {name: actions.get(action, 0) for action, name in FILES.items()} | {"reasons": dict(sorted(reasons.items()))}
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    return {row["values"]: row["counts"] for row in column.value_counts().to_pylist()}
 
 
 def _readable(table: pa.Table) -> list[dict[str, Any]]:
@@ -226,11 +189,19 @@ def _hex(part: dict[str, Any]) -> dict[str, str]:
     return {name: part[name].hex() for name in ("sha256", "content")}
 
 
-def _chain(live: pa.Table, decision: dict[str, Any]) -> list[dict[str, Any]]:
+def _represented(log: Log, name: str) -> list[str]:
+    """Return the ids of those that are dropped for a record now; once they were is not enough."""
+    ever = pc.unique(log.events(["id"], pc.field("representative") == name)["id"])
+    now = latest(log.events(["id", "action", "representative"], pc.field("id").isin(ever)))
+    ids: list[str] = now.filter(pc.equal(now["representative"], name))["id"].to_pylist()
+    return ids
+
+
+def _chain(log: Log, decision: dict[str, Any]) -> list[dict[str, Any]]:
     chain: list[dict[str, Any]] = []
     met = {decision["id"]}
     while (name := decision["representative"]) and name not in met:
-        found = _readable(_of(live, "id", name))
+        found = _readable(latest(log.events(where=pc.field("id") == name)))
         if not found:
             break
         decision = found[0]
@@ -240,10 +211,21 @@ def _chain(live: pa.Table, decision: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _unknown(log: Log, name: str) -> str:
-    ids = pc.unique(log.events()["id"]).to_pylist()
-    near = difflib.get_close_matches(name, ids, n=3, cutoff=0.6) or [i for i in ids if name in i][:3]
+    ids = pc.unique(log.events(["id"])["id"])
+    near = difflib.get_close_matches(name, _alike(ids, name), n=3, cutoff=0.6)
+    near = near or ids.filter(pc.match_substring(ids, name)).slice(0, 3).to_pylist()
     hint = f"the nearest ids are {', '.join(map(repr, near))}" if near else "`dedupver show` lists the tables"
     return f"no record {name!r} in version {log.header['version']}: {hint}"
+
+
+def _alike(ids: pa.Array, name: str) -> list[str]:
+    """Return the NEAREST ids by the pairs of neighbouring letters that they share with a name."""
+    shared = np.zeros(len(ids))
+    for pair, times in Counter(map("".join, itertools.pairwise(name))).items():
+        shared += np.minimum(pc.count_substring(ids, pair).to_numpy(), times)
+    bound = shared / (pc.utf8_length(ids).to_numpy() + len(name))
+    alike: list[str] = ids.take(pa.array(np.argsort(-bound, kind="stable")[:NEAREST])).to_pylist()
+    return alike
 
 
 def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:

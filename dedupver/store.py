@@ -21,8 +21,10 @@ import pyarrow.parquet as pq
 from dedupver.schema import FORMAT, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    import pyarrow.compute as pc
 
 LISTING: Final = "files.json"
 BLOCK: Final = 1 << 20
@@ -84,9 +86,11 @@ def write_table(path: Path, table: pa.Table | Iterable[pa.Table], schema: pa.Sch
     return rows
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a Parquet table of ours. The caller has opened its directory with `verified`."""
-    return pq.read_table(path, schema=schema)
+def read_table(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+) -> pa.Table:
+    """Read a Parquet table of ours, or some of its columns and rows. Its directory was opened with `verified`."""
+    return pq.read_table(path, schema=schema, columns=columns and list(columns), filters=where)
 
 
 def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:

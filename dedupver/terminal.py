@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
 
 from dedupver import query
 from dedupver.manifest import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    import pyarrow as pa
 
     from dedupver.invariants import Finding
 
@@ -29,20 +34,32 @@ def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def changes(found: Sequence[query.Change], *, everything: bool = False) -> Iterator[str]:
+def changes(found: pa.Table, *, everything: bool = False) -> Iterator[str]:
     """Yield the text of `dedupver diff`: the counts, then a line for each change; new kept ones only if asked for."""
     yield ", ".join(f"{kind} {n}" for kind, n in query.count(found).items())
-    told = [c for c in found if everything or (c.kind, c.after) != ("added", "keep")]
-    if told:
-        head = ("change", "id", "before", "after", "reason", "representative", "score", "threshold", "decided")
-        yield from columns([head, *(_change(c) for c in told)])
-    if len(told) < len(found):
-        yield f"and {len(found) - len(told)} added and kept, which --all lists"
+    plainly = pc.and_(pc.equal(found["kind"], "added"), pc.equal(found["after"], "keep"))
+    told = found if everything else found.filter(pc.invert(plainly))
+    if told.num_rows:
+        yield from columns([("change", *told.column_names[1:]), *(_change(row) for row in told.to_pylist())])
+    if told.num_rows < found.num_rows:
+        yield f"and {found.num_rows - told.num_rows} added and kept, which --all lists"
 
 
-def _change(c: query.Change) -> tuple[object, ...]:
-    score, threshold = _number(c.score), _number(c.threshold)
-    return c.kind, c.id, c.before, c.after, c.reason, c.representative, score, threshold, c.decided
+def _change(row: dict[str, Any]) -> list[object]:
+    return list((row | {name: _number(row[name]) for name in ("score", "threshold")}).values())
+
+
+def changes_json(found: pa.Table) -> Iterator[str]:
+    """Yield the JSON of `dedupver diff` piece by piece, as `json.dumps(…, indent=1, sort_keys=True)` writes it."""
+    flat = json.JSONEncoder(sort_keys=True, separators=(",\n   ", ": "))
+    yield '{\n "changes": ['
+    comma = end = ""
+    for batch in found.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            yield f"{comma}\n  {{\n   {flat.encode(row)[1:-1]}\n  }}"
+            comma, end = ",", "\n "
+    counts = json.dumps(query.count(found), indent=1, sort_keys=True).replace("\n", "\n ")
+    yield f'{end}],\n "counts": {counts}\n}}\n'
 
 
 def explanation(found: query.Explanation) -> Iterator[str]:

@@ -87,6 +87,19 @@ def test_diff_of_a_version_with_itself_is_empty(project: Path) -> None:
     assert set(found["counts"].values()) == {0}
 
 
+@pytest.mark.parametrize("old", [[], [row("b"), row("gone")], [row("a"), near(EVIL, "a"), bad("q")]])
+def test_a_diff_as_json_is_what_json_dumps_writes(
+    project: Path, monkeypatch: pytest.MonkeyPatch, old: list[dict[str, object]]
+) -> None:
+    """It is written change by change, so that a million of them are never held at once."""
+    read = iter([table(*old), manifest.open_manifest(project / "manifest").live()])
+    monkeypatch.setattr(manifest.Log, "live", lambda *_: next(read))
+    text = ask(project, "diff", "workspace", "--json").stdout
+    found = json.loads(text)
+    assert text == json.dumps(found, indent=1, sort_keys=True) + "\n"
+    assert len(found["changes"]) == sum(found["counts"].values())
+
+
 def test_check_ends_with_5_where_something_is_wrong(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The finding is printed with its fix."""
     monkeypatch.setattr(checks, "check", lambda _: [Finding("twins", EVIL, "kept twice", "dvc repro")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupver import query
+from dedupver.revision import at_revision
 from dedupver.schema import DedupverError, StateError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Rows = list[dict[str, object]]
 
 OLD = [row("a"), row("b"), row("c"), near("d", "a"), near("e", "a"), row("f"), row("g"), row("same")]
 NEW = [
@@ -31,9 +35,16 @@ NEW = [
 ]
 
 
+def changes(old: Rows, new: Rows, *columns: str) -> list[tuple[object, ...]]:
+    """Return some columns of what differs, a tuple a change."""
+    found = query.diff(*(table(*side).select(query.COMPARED) for side in (old, new)))
+    assert found.schema == query.CHANGE
+    return [tuple(each.values()) for each in found.select(columns or found.column_names).to_pylist()]
+
+
 def test_diff_tells_each_kind_of_change() -> None:
     """One record of each kind is named once, in the order of the kinds."""
-    found = [(c.kind, c.id, c.before, c.after) for c in query.diff(table(*OLD), table(*NEW))]
+    found = changes(OLD, NEW, "kind", "id", "before", "after")
     assert found == [
         ("added", "n", None, "keep"),
         ("gone", "b", "keep", None),
@@ -48,13 +59,13 @@ def test_diff_tells_each_kind_of_change() -> None:
 
 def test_diff_says_why() -> None:
     """A change carries the words of the decision that made it."""
-    change = query.diff(table(row("a"), row("b")), table(row("a"), near("b", "a", 0.85, decided="v2")))[0]
-    assert change == query.Change("dropped", "b", "keep", "drop", "near_duplicate_of", "a", 0.85, 0.8, "v2")
+    found = changes([row("a"), row("b")], [row("a"), near("b", "a", 0.85, decided="v2")], *query.CHANGE.names)
+    assert found == [("dropped", "b", "keep", "drop", "near_duplicate_of", "a", 0.85, 0.8, "v2")]
 
 
 def test_counts_name_every_kind() -> None:
     """Kinds that did not occur are counted as zero."""
-    assert query.count([]) == dict.fromkeys(query.CHANGES, 0)
+    assert query.count(query.CHANGE.empty_table()) == dict.fromkeys(query.CHANGES, 0)
     assert query.count(query.diff(table(*OLD), table(*NEW)))["quarantined"] == 2
 
 
@@ -63,15 +74,12 @@ def test_counts_name_every_kind() -> None:
 )
 def test_diff_of_empty_tables(old: list[dict[str, object]], new: list[dict[str, object]], kinds: list[str]) -> None:
     """A version without records differs like any other."""
-    assert [c.kind for c in query.diff(table(*old), table(*new))] == kinds
+    assert changes(old, new, "kind") == [(kind,) for kind in kinds]
 
 
 def test_a_new_reason_alone_is_no_change() -> None:
     """A record that stays dropped for the same one has not changed, whatever the words."""
-    assert (
-        query.diff(table(row("a"), near("b", "a")), table(row("a"), near("b", "a", 0.95, reason="exact_duplicate_of")))
-        == []
-    )
+    assert changes([row("a"), near("b", "a")], [row("a"), near("b", "a", 0.95, reason="exact_duplicate_of")]) == []
 
 
 STATES = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["keep1", "keep2", "drop1", "drop2", "bad"]))
@@ -87,8 +95,8 @@ def state(name: str, word: str) -> dict[str, object]:
 @given(STATES, STATES)
 def test_diff_names_exactly_what_differs(old: dict[str, str], new: dict[str, str]) -> None:
     """A record is named once if and only if the two versions say something else of it."""
-    sides = [table(*(state(name, word) for name, word in side.items())) for side in (old, new)]
-    named = [change.id for change in query.diff(*sides)]
+    sides = [[state(name, word) for name, word in side.items()] for side in (old, new)]
+    named = [name for (name,) in changes(*sides, "id")]
     assert sorted(named) == sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
 
 
@@ -138,6 +146,23 @@ def test_an_unknown_id_names_the_nearest(tmp_path: Path) -> None:
     """A misspelt id is answered with those that resemble it."""
     with pytest.raises(DedupverError, match="photos/0042"):
         query.explain(log(tmp_path, [row("photos/0042.jpg"), row("b")]), "photos/042.jpg")
+
+
+@pytest.mark.parametrize("asked", ["photos/2O42.jpg", "photos/242.jpg", "photos/20421.jpg", "potos/2042.jpg"])
+def test_the_nearest_ids_are_found_among_many(asked: str, tmp_path: Path) -> None:
+    """None resembles what was asked more than those that are named, by difflib over all of them."""
+    ids = [f"photos/{n:04}.jpg" for n in range(2 * query.NEAREST)] + [f"texts/{n}" for n in range(query.NEAREST)]
+    with pytest.raises(DedupverError) as raised:
+        query.explain(log(tmp_path, [row(name) for name in ids]), asked)
+    ratios = sorted((difflib.SequenceMatcher(None, name, asked).ratio() for name in ids), reverse=True)
+    named = str(raised.value).split("'")[3::2]
+    assert [difflib.SequenceMatcher(None, name, asked).ratio() for name in named] == ratios[:3]
+
+
+def test_an_unknown_id_that_nothing_resembles_is_looked_for_in_the_others(tmp_path: Path) -> None:
+    """A piece of an id names the first that hold it."""
+    with pytest.raises(DedupverError, match=r"nearest ids are 'a/very/long/path/0042\.jpg'$"):
+        query.explain(log(tmp_path, [row("a/very/long/path/0042.jpg"), row("b")]), "0042")
 
 
 def test_show_counts_versions_clusters_and_files(tmp_path: Path) -> None:
@@ -201,9 +226,9 @@ def _call(root: Path, *words: str) -> None:
 
 def test_a_revision_is_read_without_a_checkout(repository: Path) -> None:
     """The tag's manifest is opened from DVC's cache; the working tree stays as it is."""
-    with query.at_revision(repository, "v1") as old, query.at_revision(repository, None) as new:
+    with at_revision(repository, "v1") as old, at_revision(repository, None) as new:
         assert (old.versions, new.versions) == (["v1"], ["v1", "v2"])
-        assert [c.kind for c in query.diff(old.live(), new.live())] == ["dropped"]
+        assert query.diff(old.live(query.COMPARED), new.live(query.COMPARED))["kind"].to_pylist() == ["dropped"]
     assert not old.path.exists()
     assert new.path == repository / "manifest"
 
@@ -211,18 +236,18 @@ def test_a_revision_is_read_without_a_checkout(repository: Path) -> None:
 @pytest.mark.parametrize(("revision", "words"), [("v0", "v0 has no manifest"), ("nowhere", "not known to git")])
 def test_a_revision_without_a_manifest_is_refused(repository: Path, revision: str, words: str) -> None:
     """The error names the revision."""
-    with pytest.raises(StateError, match=words), query.at_revision(repository, revision):
+    with pytest.raises(StateError, match=words), at_revision(repository, revision):
         pass
 
 
 def test_a_revision_whose_data_is_nowhere_is_refused(repository: Path, tmp_path: Path) -> None:
     """Where neither cache nor remote holds the files, the error says which command fetches them."""
     _call(tmp_path, "git", "clone", "-q", str(repository), "clone")
-    with pytest.raises(StateError, match="dvc fetch -T"), query.at_revision(tmp_path / "clone", "v1"):
+    with pytest.raises(StateError, match="dvc fetch -T"), at_revision(tmp_path / "clone", "v1"):
         pass
 
 
 def test_a_working_tree_without_a_manifest_is_refused(tmp_path: Path) -> None:
     """The error names the command that builds one."""
-    with pytest.raises(StateError, match="dvc repro"), query.at_revision(tmp_path, None):
+    with pytest.raises(StateError, match="dvc repro"), at_revision(tmp_path, None):
         pass
