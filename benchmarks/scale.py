@@ -234,15 +234,26 @@ def tables(found: dict[str, Any]) -> str:
 
 
 def _slopes(sizes: list[dict[str, Any]]) -> list[str]:
-    """Return the exponents between the first and the last size, and what they give at a billion records."""
-    first, last = sizes[0], sizes[-1]
-    grown = math.log(last["records"] / first["records"])
-    lines = ["| | grows with records to the power | at 10⁹ records, on these cores |", "|---|---:|---:|"]
+    """Return the exponents between the last two sizes, the memory a further record takes, and both drawn on."""
+    small, large = sizes[-2:]
+    grown = math.log(large["records"] / small["records"])
+    lines = [
+        "| | time grows with records to the power | at 10⁹ records, on these cores | bytes of memory a further record |",
+        "|---|---:|---:|---:|",
+    ]
     for name in (*pipeline.STAGES, "all"):
-        small, large = (_all(one["full"]) if name == "all" else one["full"][name]["seconds"] for one in (first, last))
-        slope = math.log(large / small) / grown
-        lines.append(f"| {name} | {slope:.2f} | {large * (LATER / last['records']) ** slope / 3600:,.0f} hours |")
+        before, after = (_of(one["full"], name) for one in (small, large))
+        slope = math.log(after["seconds"] / before["seconds"]) / grown
+        hours = after["seconds"] * (LATER / large["records"]) ** slope / 3600
+        memory = (after["peak"] - before["peak"]) / (large["records"] - small["records"])
+        lines.append(f"| {name} | {slope:.2f} | {hours:,.0f} hours | {memory:,.0f} |")
     return lines
+
+
+def _of(told: Stages, name: str) -> dict[str, float]:
+    if name != "all":
+        return told[name]
+    return {"seconds": _all(told), "peak": max(stage["peak"] for stage in told.values())}
 
 
 def _all(told: Stages) -> float:

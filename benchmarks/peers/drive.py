@@ -2,8 +2,8 @@
 
 A peer is a module beside this one, named after its tool, with
 
-- `deduplicate(job)`: timed, from reading the data to decisions on disk. It returns the rows to drop, or (those, pairs
-  of rows), which are written for it; or None when the tool wrote its own.
+- `deduplicate(job)`: timed, from reading the data to decisions on disk. It returns the rows to drop, which are written
+  for it, or (those, pairs of rows), the pairs as a generator, which is not timed; or None when the tool wrote its own.
 - `collect(job)`, where the tool wrote its own: not timed, reads them and returns the same.
 
 Run as `python -P drive.py PEER JOB.json`: with -P this directory is not searched, so `import gaoya` in gaoya.py is the
@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import sys
 import time
@@ -35,7 +36,7 @@ class Job(SimpleNamespace):
 
     def column(self, name):
         """Return a column of all the data."""
-        return pa.concat_tables([pq.read_table(path, columns=[name]) for path in self.parts()])[name].to_pylist()
+        return [value for path in self.parts() for value in pq.ParquetFile(path).read([name])[name].to_pylist()]
 
     @contextlib.contextmanager
     def step(self, name):
@@ -56,27 +57,30 @@ def main(name, path):
     job = Job(**json.loads(Path(path).read_text()), steps={})
     answer = peer.deduplicate(job)
     if answer is not None:
-        dropped, pairs = answer if isinstance(answer, tuple) else (answer, None)
-        write(job, "dropped", {"row": dropped})
+        write(job, "dropped", [(row,) for row in of(answer)[0]], ["row"])
     done = time.monotonic()
     if answer is None:
         answer = peer.collect(job)
-        dropped, pairs = answer if isinstance(answer, tuple) else (answer, None)
-        write(job, "dropped", {"row": dropped})
-    if pairs is not None:
-        write(
-            job,
-            "pairs",
-            dict(zip(("left", "right"), zip(*pairs, strict=True), strict=True)) if pairs else {"left": [], "right": []},
-        )
+        write(job, "dropped", [(row,) for row in of(answer)[0]], ["row"])
+    if of(answer)[1] is not None:
+        write(job, "pairs", of(answer)[1], ["left", "right"])
     told = {"seconds": done - job.started, "work": done - loaded, "steps": job.steps, "done": done}
     packages = {p.metadata["Name"]: p.version for p in importlib.metadata.distributions()}
     Path(job.out, "times.json").write_text(json.dumps({**told, "packages": dict(sorted(packages.items()))}))
 
 
-def write(job, name, columns):
-    """Write columns of row numbers."""
-    pq.write_table(pa.table({k: pa.array(v, pa.int64()) for k, v in columns.items()}), Path(job.out, f"{name}.parquet"))
+def of(answer):
+    """Return the rows to drop and the pairs, or None."""
+    return answer if isinstance(answer, tuple) else (answer, None)
+
+
+def write(job, name, rows, columns):
+    """Write tuples of row numbers."""
+    schema = pa.schema([(column, pa.int64()) for column in columns])
+    rows = iter(rows)
+    with pq.ParquetWriter(Path(job.out, f"{name}.parquet"), schema) as out:
+        while some := list(itertools.islice(rows, 1_000_000)):
+            out.write_table(pa.table([list(values) for values in zip(*some, strict=True)], schema=schema))
 
 
 if __name__ == "__main__":

@@ -31,4 +31,4 @@ def deduplicate(job):
         for row, others in enumerate(near):
             if any(other < row and other not in dropped for other in others):
                 dropped.add(row)
-    return sorted(dropped), [(row, other) for row, others in enumerate(near) for other in others if other < row]
+    return sorted(dropped), ((row, other) for row, others in enumerate(near) for other in others if other < row)

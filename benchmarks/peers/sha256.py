@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 def deduplicate(job):
     """Return no rows."""
     with job.step("read"):
-        chunks = [chunk for part in job.parts() for chunk in pq.read_table(part, columns=["text"])["text"].chunks]
+        chunks = [chunk for part in job.parts() for chunk in pq.ParquetFile(part).read(["text"])["text"].chunks]
         buffers = [memoryview(chunk.buffers()[2]) for chunk in chunks]
     with job.step("hash"), ThreadPoolExecutor(job.threads) as pool:
         pieces = [b[i : i + (1 << 20)] for b in buffers for i in range(0, len(b), 1 << 20)]
