@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from dedupver import params, store
-from dedupver.invariants import INVARIANTS, RESTORE, Finding, Row, Version, evidence
+from dedupver.digests import laid_out
+from dedupver.invariants import INVARIANTS, RESTORE, Finding, Version, equal, evidence
 from dedupver.manifest import open_manifest
 from dedupver.published import published
 from dedupver.records.paths import BOM
-from dedupver.schema import RECORD, IntegrityError
+from dedupver.schema import DECISION, RECORD, IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pyarrow as pa
 
     from dedupver.manifest import Log
 
@@ -56,18 +58,14 @@ def _digests(root: Path) -> Iterator[Finding]:
 
 def _open(root: Path, damaged: set[str]) -> Version:
     log = open_manifest(root / "manifest")
-    base: dict[str, Row] = {}
+    base = DECISION.empty_table().select(READ)
     if _base_is_parent(root, log) and "base/manifest" not in damaged:
-        base = _by_id(open_manifest(root / "base" / "manifest").live())
+        base = open_manifest(root / "base" / "manifest").live(READ)
     records = root / RECORDS
     same = records.is_file() and store.sha256_file(records) == log.header["digests"]["source"]
-    read = _by_id(store.read_table(records, RECORD)) if same else {}
-    return Version(root, log, _by_id(log.live()), {i: row for i, row in base.items() if row["action"] == "keep"}, read)
-
-
-def _by_id(table: pa.Table) -> dict[str, Row]:
-    rows: list[Row] = table.select([name for name in READ if name in table.schema.names]).to_pylist()
-    return {row["id"]: row for row in rows}
+    read = store.read_table(records, RECORD) if same else RECORD.empty_table()
+    kept = base.filter(pc.equal(base["action"], "keep"))
+    return Version(root, log, log.live(READ), kept, read.select(["id", "path", "row", "parts"]))
 
 
 def _base_is_parent(root: Path, log: Log) -> bool:
@@ -99,35 +97,46 @@ def _lineage(version: Version) -> Iterator[Finding]:
 def _published(version: Version) -> Iterator[Finding]:
     """Check the clean dataset: the kept records and no other, in mode append one folder for each version's batch."""
     clean = version.root / "clean"
-    append = version.log.header["mode"] == "append"
-    places: dict[str, Counter[tuple[str, bool]]] = {"": Counter()}
-    if append:
-        places = {path.name: Counter() for path in sorted(clean.glob("*"))}
-    for row in version.live.values():
-        if row["action"] == "keep" and row["role"] == "data":
-            place = _place(version, row)
-            places.setdefault(row["version"] if append else "", Counter())[place["path"], place["row"] < 0] += 1
-            yield from _altered(clean / (row["version"] if append else ""), place, row)
+    kept = _placed(version, version.live.filter(pa.array(version.kept & equal(version.live, "role", "data"))))
+    whole = pc.less(kept["row"], 0)
+    yield from _altered(clean, kept.filter(whole))
     source = params.Source.model_validate(version.log.header["params"]["source"])
-    for folder, kept in places.items():
-        files = {path for path, whole in kept if whole}
-        tables = {path: n for (path, whole), n in kept.items() if not whole}
+    for folder in (
+        sorted({path.name for path in clean.glob("*")} | _names(kept["folder"])) if _appended(version) else [""]
+    ):
+        mine = pc.equal(kept["folder"], folder)
+        files = _names(kept.filter(pc.and_(mine, whole))["path"])
+        rows = kept.filter(pc.and_(mine, pc.invert(whole)))["path"].value_counts().to_pylist()
+        tables = {row["values"]: row["counts"] for row in rows}
         for path, problem in published(clean / folder, source, files, tables):
-            subject = f"{folder}/{path}" if folder else path
-            yield Finding("clean", subject, problem, RESTORE)
+            yield Finding("clean", f"{folder}/{path}" if folder else path, problem, RESTORE)
 
 
-def _altered(folder: Path, place: Row, row: Row) -> Iterator[Finding]:
-    """Compare a whole file with what was judged: its first part is the file's own, a caption lies beside it."""
-    path = folder / place["path"]
-    if place["row"] < 0 and path.is_file():
-        judged = next((p["sha256"] for p in row["parts"] if p["part"] != "caption"), None)
-        found = hashlib.sha256(path.read_bytes().removeprefix(BOM)).digest()
-        if found != judged:
-            yield Finding("clean", row["id"], "its bytes are not those that were judged", RESTORE)
+def _altered(clean: Path, files: pa.Table) -> Iterator[Finding]:
+    """Compare whole files with what was judged: a file's first part is its own, a caption lies beside it."""
+    text, image, _ = np.moveaxis(laid_out(files["parts"], "sha256"), 1, 0)
+    judged = np.where(text.any(axis=1, keepdims=True), text, image)
+    for name, folder, path, digest in zip(files["id"], files["folder"], files["path"], judged, strict=True):
+        place = clean / folder.as_py() / path.as_py()
+        if place.is_file() and hashlib.sha256(place.read_bytes().removeprefix(BOM)).digest() != digest.tobytes():
+            yield Finding("clean", name.as_py(), "its bytes are not those that were judged", RESTORE)
 
 
-def _place(version: Version, row: Row) -> Row:
-    """Return the row that says where a record lies now: the log does not repeat one that merely moved."""
-    here = version.log.header["mode"] == "snapshot" or row["version"] == version.log.header["version"]
-    return version.read.get(row["id"], row) if here else row
+def _placed(version: Version, kept: pa.Table) -> pa.Table:
+    """Say of records where they lie now, for the log does not repeat one that merely moved, and in which folder."""
+    at = pc.index_in(kept["id"], version.read["id"].combine_chunks())
+    folder = pc.if_else(_appended(version), kept["version"], "")
+    if _appended(version):
+        at = pc.if_else(pc.equal(kept["version"], version.log.header["version"]), at, None)
+    for name in ("path", "row"):
+        now = pc.coalesce(version.read[name].take(at), kept[name])
+        kept = kept.set_column(kept.schema.get_field_index(name), name, now)
+    return kept.append_column("folder", folder)
+
+
+def _appended(version: Version) -> bool:
+    return bool(version.log.header["mode"] == "append")
+
+
+def _names(column: pa.ChunkedArray) -> set[str]:
+    return set(pc.unique(column).to_pylist())

@@ -49,6 +49,14 @@ def of_parts(column: pa.ChunkedArray, digest: str) -> tuple[Digests, Rows, Rows]
     return of_column(flat.field(digest)), pc.list_parent_indices(array).to_numpy(), part.astype(np.int64)
 
 
+def laid_out(column: pa.ChunkedArray, digest: str) -> npt.NDArray[np.uint8]:
+    """Return one digest of each part of each record, shape (n, parts, 32); zeros where a record has no such part."""
+    digests, record, part = of_parts(column, digest)
+    table = np.zeros((len(column), len(PARTS), WIDTH), np.uint8)
+    table[record, part] = digests
+    return table
+
+
 def numbered(column: pa.ChunkedArray) -> tuple[Digests, Rows]:
     """Number the distinct contents of a `parts` column.
 
@@ -68,10 +76,20 @@ def to_column(digests: Digests) -> pa.Array:
     return pa.Array.from_buffers(DIGEST, len(flat), [None, pa.py_buffer(flat)])
 
 
+def leading(digests: Digests) -> npt.NDArray[np.uint64]:
+    """Return the first 8 bytes of each digest as a number: ordered like the digests."""
+    return np.ascontiguousarray(digests[:, :8]).view(">u8").ravel().astype(np.uint64)
+
+
 def order(digests: Digests) -> Rows:
     """Return the rows in ascending order of digest; equal digests keep their order."""
-    words = _words(digests)
-    return np.lexsort(tuple(words[:, i] for i in (3, 2, 1, 0))).astype(np.int64)
+    first = leading(digests)
+    rows = np.argsort(first, kind="stable")
+    same = np.append(first[rows[1:]] == first[rows[:-1]], False)[: len(rows)]
+    tied = np.flatnonzero(same | np.roll(same, 1))  # few, but for equal digests
+    words = _words(digests[rows[tied]])
+    rows[tied] = rows[tied][np.lexsort(tuple(words[:, i] for i in (3, 2, 1, 0)))]
+    return rows
 
 
 def first_of_each(digests: Digests) -> Rows:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections import Counter
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedupver import params, store
-from dedupver.digests import of_list
+from dedupver.digests import Rows, laid_out, numbered, of_parts
 from dedupver.index.segment import Index
 from dedupver.manifest import FILES
 from dedupver.query import evidence_of
-from dedupver.schema import DECISION
+from dedupver.schema import DECISION, EVIDENCE, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,8 +33,9 @@ RERUN: Final = "dvc repro"
 REBUILD: Final = "dvc repro --force"
 RESTORE: Final = "dvc checkout --force, or dvc repro"
 
-Row = dict[str, Any]
-Contents = tuple[tuple[str, bytes], ...]
+Mask = npt.NDArray[np.bool_]
+NUMBER: Final = r"=[0-9][0-9.e+-]*"
+"""How a score ends a term of evidence."""
 
 
 @dataclass(frozen=True)
@@ -46,38 +50,75 @@ class Finding:
 
 @dataclass(frozen=True)
 class Version:
-    """All that the checks read."""
+    """All that the checks read; the tables hold columns of DECISION, a row a record, sorted by id."""
 
     root: Path
     log: Log
-    live: dict[str, Row]  # by id
-    base: dict[str, Row]  # the records the base kept, by id; empty where `base/` is not this version's parent
-    read: dict[str, Row]  # what the fingerprint stage read for this version, by id; empty where that is not here
+    live: pa.Table
+    base: pa.Table  # the records the base kept; empty where `base/` is not this version's parent
+    read: pa.Table  # what the fingerprint stage read for this version; empty where that is not here
 
     @functools.cached_property
     def settings(self) -> params.Dedup:
         """Return the params that the version was resolved with."""
         return params.Dedup.model_validate(self.log.header["params"]["dedup"])
 
+    @functools.cached_property
+    def contents(self) -> npt.NDArray[np.uint8]:
+        """Return the content of each part of the live records, shape (n, parts, 32)."""
+        return laid_out(self.live["parts"], "content")
+
+    @functools.cached_property
+    def kept(self) -> Mask:
+        """Return which live records are kept."""
+        return equal(self.live, "action", "keep")
+
+    def find(self, ids: pa.ChunkedArray) -> Rows:
+        """Return the row of each id among the live records, -1 where it is not there."""
+        found = pc.fill_null(pc.index_in(ids, self.live["id"].combine_chunks()), -1)
+        return found.to_numpy().astype(np.int64)
+
+    def changed(self, table: pa.Table, at: Rows) -> Mask:
+        """Return which rows of a table have other contents than the live rows `at`; not those that have none."""
+        there = at >= 0
+        differ = np.zeros(len(at), np.bool_)
+        mine = laid_out(table["parts"], "content")[there]
+        differ[there] = (mine != self.contents[at[there]]).any(axis=(1, 2))
+        return differ
+
+
+def equal(table: pa.Table, column: str, value: str) -> Mask:
+    """Return where a column has a value."""
+    mask: Mask = pc.equal(table[column], value).to_numpy()
+    return mask
+
+
+def ids_at(table: pa.Table, where: Mask | Rows) -> list[str]:
+    """Return the ids of some rows."""
+    rows = np.flatnonzero(where) if where.dtype == np.bool_ else where
+    ids: list[str] = table["id"].take(pa.array(rows)).to_pylist()
+    return ids
+
 
 def _one_decision(version: Version) -> Iterator[Finding]:
     """Check that a version's files name a record once, in the file of its action."""
     for name in version.log.versions:
-        ids = Counter(version.log.of_version(name)["id"].to_pylist())
-        yield from (
-            Finding("one_decision", i, f"{name} decides on it more than once", REBUILD) for i, n in ids.items() if n > 1
-        )
+        ids = version.log.of_version(name, ["id"])["id"].value_counts()
+        twice = ids.filter(pc.greater(ids.field("counts"), 1)).field("values").sort().to_pylist()
+        yield from (Finding("one_decision", i, f"{name} decides on it more than once", REBUILD) for i in twice)
         for action, outcome in FILES.items():
             path = version.log.path / f"{name}.{outcome}.parquet"
-            rows = store.read_table(path, DECISION).select(["id", "action"]).to_pylist()
-            wrong = (row["id"] for row in rows if row["action"] != action)
+            rows = store.read_table(path, DECISION, ["id", "action"])
+            wrong = ids_at(rows, ~equal(rows, "action", action))
             yield from (Finding("one_decision", i, f"its action is not that of {path.name}", REBUILD) for i in wrong)
 
 
 def _counts(version: Version) -> Iterator[Finding]:
     """Check that n_in = kept + dropped + quarantined, and the manifest's own counts say the same."""
-    actions = Counter(row["action"] for row in version.live.values() if row["role"] == "data")
-    found = {"kept": actions["keep"], "dropped": actions["drop"], "quarantined": actions["quarantine"]}
+    data = version.live.filter(pc.equal(version.live["role"], "data"))
+    actions = {row["values"]: row["counts"] for row in data["action"].value_counts().to_pylist()}
+    outcomes = {"kept": "keep", "dropped": "drop", "quarantined": "quarantine"}
+    found = {name: actions.get(action, 0) for name, action in outcomes.items()}
     found["n_in"] = sum(found.values())
     stated = version.log.header["counts"]
     for name, value in found.items():
@@ -89,103 +130,147 @@ def _counts(version: Version) -> Iterator[Finding]:
 
 def _inputs(version: Version) -> Iterator[Finding]:
     """Check that every record that was read has its decision, on the content that was read; none is made up."""
-    for name, record in version.read.items():
-        row = version.live.get(name)
-        if row is None:
-            yield Finding("inputs", name, "was read, and has no decision", RERUN)
-        elif contents(row) != contents(record):
-            yield Finding("inputs", name, "the decision is on other content than was read", RERUN)
-    if version.read and version.log.header["mode"] == "snapshot":
-        for name in sorted(version.live.keys() - version.read.keys()):
+    at = version.find(version.read["id"])
+    cases = {
+        "was read, and has no decision": at < 0,
+        "the decision is on other content than was read": version.changed(version.read, at),
+    }
+    found = (Finding("inputs", i, words, RERUN) for words, where in cases.items() for i in ids_at(version.read, where))
+    yield from _by_subject(found)
+    if version.read.num_rows and version.log.header["mode"] == "snapshot":
+        made_up = np.ones(version.live.num_rows, np.bool_)
+        made_up[at[at >= 0]] = False
+        for name in ids_at(version.live, made_up):
             yield Finding("inputs", name, "has a decision, and was not read", RERUN)
+
+
+def _by_subject(found: Iterable[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda finding: finding.subject)
 
 
 def _representatives(version: Version) -> Iterator[Finding]:
     """Check that a dropped record names a kept one that it matches at or above the threshold."""
-    for name, row in version.live.items():
-        if row["action"] != "drop":
-            continue
-        kept = version.live.get(row["representative"] or "")
-        if kept is None or kept["action"] != "keep":
-            yield Finding("representative", name, f"dropped for {row['representative']!r}, which is not kept", REBUILD)
-        elif row["threshold"] is not None and (row["score"] is None or row["score"] < row["threshold"] - 1e-6):
-            yield Finding("threshold", name, f"score {row['score']} is below its threshold {row['threshold']}", REBUILD)
-        elif row["reason"] != "reviewed_same_as":
-            yield from _equal_parts(name, row, kept)
+    yield from _by_subject(_wrongly_dropped(version))
 
 
-def _equal_parts(name: str, row: Row, kept: Row) -> Iterator[Finding]:
-    mine, theirs = dict(contents(row)), dict(contents(kept))
-    terms = evidence_of(row["evidence"])
-    exact = (
-        mine.keys() | theirs.keys()
-        if row["reason"] == "exact_duplicate_of"
-        else {p for p, kind, _ in terms if not kind}
-    )
-    for part in sorted(exact):
-        if mine.get(part) != theirs.get(part) or part not in mine:
-            yield Finding("evidence", name, f"its {part} is not that of {kept['id']!r}", REBUILD)
-    if not terms:
-        yield Finding("evidence", name, "dropped without evidence", REBUILD)
+def _wrongly_dropped(version: Version) -> Iterator[Finding]:
+    dropped = version.live.filter(pa.array(equal(version.live, "action", "drop")))
+    lost = ~np.append(version.kept, np.False_)[version.find(dropped["representative"])]
+    below = pc.less(pc.fill_null(dropped["score"], 0.0), pc.subtract(dropped["threshold"], 1e-6))
+    weak = ~lost & pc.fill_null(below, fill_value=False).to_numpy()
+    for row in dropped.filter(pa.array(lost)).select(["id", "representative"]).to_pylist():
+        message = f"dropped for {row['representative']!r}, which is not kept"
+        yield Finding("representative", row["id"], message, REBUILD)
+    for row in dropped.filter(pa.array(weak)).select(["id", "score", "threshold"]).to_pylist():
+        message = f"score {row['score']} is below its threshold {row['threshold']}"
+        yield Finding("threshold", row["id"], message, REBUILD)
+    told = ~lost & ~weak & ~equal(dropped, "reason", "reviewed_same_as")
+    yield from _equal_parts(version, dropped.filter(pa.array(told)))
+
+
+def _equal_parts(version: Version, dropped: pa.Table) -> Iterator[Finding]:
+    """Check that parts which the evidence calls equal are."""
+    mine, its = (version.contents[version.find(dropped[name])] for name in ("id", "representative"))
+    wholly = equal(dropped, "reason", "exact_duplicate_of")
+    for terms, rows in _by_terms(dropped["evidence"]):
+        for part in sorted(PARTS):
+            a, b = (contents[rows, list(PARTS).index(part)] for contents in (mine, its))
+            asked = wholly[rows] & (a.any(axis=1) | b.any(axis=1)) | ((part, None) in terms)
+            wrong = rows[asked & ((a != b).any(axis=1) | ~a.any(axis=1))]
+            for row in dropped.take(pa.array(wrong)).select(["id", "representative"]).to_pylist():
+                message = f"its {part} is not that of {row['representative']!r}"
+                yield Finding("evidence", row["id"], message, REBUILD)
+        if not terms:
+            yield from (Finding("evidence", i, "dropped without evidence", REBUILD) for i in ids_at(dropped, rows))
+
+
+def _by_terms(evidence: pa.ChunkedArray) -> Iterator[tuple[list[tuple[str, str | None]], Rows]]:
+    """Yield the terms (part, kind; None: equal contents) that evidence is made of, and the rows that state them."""
+    shapes = pc.replace_substring_regex(pc.fill_null(evidence, ""), NUMBER, "=0").combine_chunks().dictionary_encode()
+    codes = shapes.indices.to_numpy()
+    for code, shape in enumerate(shapes.dictionary.to_pylist()):
+        yield [(part, kind) for part, kind, _ in evidence_of(shape)], np.flatnonzero(codes == code)
 
 
 def evidence(version: Version) -> Iterator[Finding]:
     """Check that scores, computed again from the index's fingerprints, are those that the decisions state."""
-    claims: dict[str, list[tuple[str, bytes, bytes, float]]] = {}
-    for name, row in version.live.items():
-        kept = version.live.get(row["representative"] or "") if row["action"] == "drop" else None
-        for part, kind, score in evidence_of(row["evidence"]) if kept else []:
-            if kind and kept:
-                left, right = (dict(contents(each)).get(part, bytes(32)) for each in (row, kept))
-                claims.setdefault(kind, []).append((name, left, right, score))
+    dropped = version.live.filter(pa.array(equal(version.live, "action", "drop")))
+    dropped = dropped.filter(pa.array(version.find(dropped["representative"]) >= 0))
     index = Index.open(version.root / "index")
-    for kind, rows in sorted(claims.items()):
-        names, lefts, rights, stated = zip(*rows, strict=True)
-        found = index.score(kind, of_list(lefts), of_list(rights))
-        for at in np.flatnonzero(np.abs(found - np.array(stated)) > ROUNDING):
-            yield Finding(
-                "evidence", names[at], f"{kind}: states {stated[at]:.6g}, the index says {found[at]:.6g}", REBUILD
-            )
+    for kind in sorted(EVIDENCE):
+        rows, part, stated = _claims(dropped["evidence"], kind)
+        mine, its = (version.contents[version.find(dropped[name])[rows], part] for name in ("id", "representative"))
+        found = index.score(kind, mine, its)
+        for at in np.flatnonzero(np.abs(found - stated) > ROUNDING):
+            message = f"{kind}: states {stated[at]:.6g}, the index says {found[at]:.6g}"
+            yield Finding("evidence", dropped["id"][int(rows[at])].as_py(), message, REBUILD)
+
+
+def _claims(said: pa.ChunkedArray, kind: str) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+    """Return the rows whose evidence states a score of a kind, the number of the part it is of, and the score."""
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+    for terms, rows in _by_terms(said):
+        for number, (part, its) in enumerate(terms):
+            if its == kind:
+                term = pc.list_element(pc.split_pattern(said.take(pa.array(rows)), ","), number)
+                score = pc.list_element(pc.split_pattern(term, "="), 1).cast(pa.float64()).to_numpy()
+                found.append((rows, np.full(len(rows), list(PARTS).index(part)), score))
+    at, parts, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(at, kind="stable")
+    return at[order], parts[order], scores[order]
 
 
 def _never_evicted(version: Version) -> Iterator[Finding]:
     """Check that what the base kept stays, unless it left, was edited, or all history was judged again."""
     if version.settings.history == "rejudge":
         return
-    for name, old in version.base.items():
-        row = version.live.get(name)
-        same = row is not None and contents(row) == contents(old)
-        if row and same and row["action"] != "keep":
-            yield Finding("evicted", name, f"kept in the base, now {row['action']}", REBUILD)
+    at = version.find(version.base["id"])
+    evicted = (at >= 0) & ~version.changed(version.base, at) & ~np.append(version.kept, np.True_)[at]
+    for row in version.live.take(pa.array(at[evicted])).select(["id", "action"]).to_pylist():
+        yield Finding("evicted", row["id"], f"kept in the base, now {row['action']}", REBUILD)
 
 
 def _whole(version: Version) -> Iterator[Finding]:
     """Check that a record that was judged has its parts, each once."""
-    for name, row in version.live.items():
-        parts = [part["part"] for part in row["parts"]]
-        if row["action"] in {"keep", "drop"} and (not parts or len(set(parts)) < len(parts)):
-            yield Finding("parts", name, f"has the parts {parts}", REBUILD)
+    _, record, part = of_parts(version.live["parts"], "content")
+    count = version.live.num_rows
+    once = np.bincount(np.unique(record * len(PARTS) + part) // len(PARTS), minlength=count)
+    judged = version.kept | equal(version.live, "action", "drop")
+    wrong = judged & ((once == 0) | (once < np.bincount(record, minlength=count)))
+    for row in version.live.filter(pa.array(wrong)).select(["id", "parts"]).to_pylist():
+        yield Finding("parts", row["id"], f"has the parts {[part['part'] for part in row['parts']]}", REBUILD)
 
 
 def _no_twins(version: Version) -> Iterator[Finding]:
     """Check that kept records differ in content, unless both were published before or a person said so."""
-    groups: dict[Contents, list[str]] = {}
-    for name, row in version.live.items():
-        if row["action"] == "keep":
-            groups.setdefault(contents(row), []).append(name)
-    different = _reviewed(version)
-    for names in (sorted(names) for names in groups.values() if len(names) > 1):
-        for name in (n for n in names if _judged(version, n)):
-            twins = [other for other in names if other != name and frozenset((name, other)) not in different]
-            if twins:
-                yield Finding("twins", name, f"kept with the content of {twins[0]!r}", REBUILD)
+    different, judged = _reviewed(version), _judged(version)
+    for rows in _equals(version.live["parts"], np.flatnonzero(version.kept)):
+        names = ids_at(version.live, rows)
+        for name in itertools.compress(names, judged[rows]):
+            twin = next((n for n in names if n != name and frozenset((name, n)) not in different), None)
+            if twin:
+                yield Finding("twins", name, f"kept with the content of {twin!r}", REBUILD)
 
 
-def _judged(version: Version, name: str) -> bool:
-    """Return whether this version judged the record: no reference, and not carried over from a frozen base."""
-    row, old = version.live[name], version.base.get(name)
-    frozen = version.settings.history == "frozen" and old is not None and contents(old) == contents(row)
-    return row["role"] == "data" and not frozen
+def _equals(parts: pa.ChunkedArray, rows: Rows) -> Iterator[Rows]:
+    """Yield, of some rows, those that share their contents, in groups of two and more."""
+    contents = numbered(parts)[1][rows]
+    order = np.lexsort(contents.T)
+    same = (contents[order[1:]] == contents[order[:-1]]).all(axis=1)
+    group = np.concatenate([[0], np.cumsum(~same)])[: len(rows)]
+    shared = np.append(same, np.False_)[: len(rows)] | np.append(np.False_, same)[: len(rows)]
+    cuts = np.flatnonzero(np.diff(group[shared])) + 1
+    groups = (np.sort(each) for each in np.split(rows[order[shared]], cuts) if len(each))
+    yield from sorted(groups, key=lambda each: int(each[0]))
+
+
+def _judged(version: Version) -> Mask:
+    """Return which records this version judged: no references, and none carried over from a frozen base."""
+    judged = equal(version.live, "role", "data")
+    if version.settings.history == "frozen":
+        at = version.find(version.base["id"])
+        judged[at[(at >= 0) & ~version.changed(version.base, at)]] = False
+    return judged
 
 
 def _reviewed(version: Version) -> set[frozenset[str]]:
@@ -194,11 +279,6 @@ def _reviewed(version: Version) -> set[frozenset[str]]:
         return set()
     with path.open(encoding="utf-8-sig", newline="") as file:
         return {frozenset((r["left"], r["right"])) for r in csv.DictReader(file) if r.get("label") == "different"}
-
-
-def contents(row: Row) -> Contents:
-    """Return the parts of a record with their normalised contents, ordered by part."""
-    return tuple(sorted((part["part"], part["content"]) for part in row["parts"]))
 
 
 INVARIANTS: Final[tuple[Callable[[Version], Iterable[Finding]], ...]] = (

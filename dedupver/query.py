@@ -12,12 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import WIDTH, of_parts
+from dedupver.digests import laid_out
 from dedupver.manifest import FILES, latest
 from dedupver.schema import EVIDENCE, PARTS, DedupverError
 
 if TYPE_CHECKING:
-    from dedupver.digests import Digests
     from dedupver.manifest import Log
 
 CHANGES: Final = ("added", "gone", "edited", "dropped", "restored", "rehomed", "quarantined")
@@ -142,7 +141,7 @@ def _gone(lost: pa.Table) -> pa.Table:
 def _kinds(was: pa.Table, now: pa.Table) -> pa.Array:
     """Return what happened to records that both versions hold; null where no more than the words changed."""
     other = {name: _differ(was[name], now[name]) for name in ("action", "reason", "representative")}
-    edited = pa.array((_contents(was) != _contents(now)).any(axis=(1, 2)))
+    edited = pa.array((laid_out(was["parts"], "content") != laid_out(now["parts"], "content")).any(axis=(1, 2)))
     unreadable = pc.equal(now["action"], "quarantine").combine_chunks()
     cases = {
         "quarantined": pc.and_(unreadable, pc.or_(other["action"], other["reason"])),
@@ -154,14 +153,6 @@ def _kinds(was: pa.Table, now: pa.Table) -> pa.Array:
     }
     conditions = pa.StructArray.from_arrays(list(cases.values()), [str(name) for name in cases])
     return pc.case_when(conditions, *(pa.scalar(name, pa.string()) for name in cases))
-
-
-def _contents(table: pa.Table) -> Digests:
-    """Return the content digest of each part of each record, shape (n, parts, 32); zeros where it has no such part."""
-    digests, record, part = of_parts(table["parts"], "content")
-    contents = np.zeros((table.num_rows, len(PARTS), WIDTH), np.uint8)
-    contents[record, part] = digests
-    return contents
 
 
 def _differ(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.Array:
