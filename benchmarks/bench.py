@@ -61,7 +61,7 @@ class Benchmark:
         wanted = [t for t in tasks.TASKS if not asked.tasks or t.name in asked.tasks]
         self.data = {t.name: tasks.prepare(t, self.size, asked.threads, asked.work) for t in wanted}
         kept = asked.resume and self.place.exists()
-        self.results: dict[str, Any] = json.loads(self.place.read_text()) if kept else {"runs": [], "versions": {}}
+        self.results: dict[str, Any] = json.loads(self.place.read_text()) if kept else {"runs": [], "packages": {}}
         self.results |= {
             "size": self.size,
             "date": dt.datetime.now(dt.UTC).date().isoformat(),
@@ -94,9 +94,7 @@ class Benchmark:
             return
         out = self.fresh()
         told = tools.run(tool, self.data[task], out, self.threads, self.work)
-        version = told.pop("packages").get(tool.peer)
-        if version:
-            self.results["versions"][tool.peer] = version
+        self.results["packages"][tool.peer] = told.pop("packages")
         self.results["runs"].append({**key, **told, "scores": self.judge(task, tool, out)})
         tell(f"{number + 1} {task:10} {tool.name:16} {told['seconds']:9.2f} s {told['peak'] / 2**20:7,.0f} MiB")
 

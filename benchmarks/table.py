@@ -73,7 +73,7 @@ def _about(results: dict[str, Any]) -> list[str]:
         f"{machine['processor']}, {results['threads']} cores used, {machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; {results['date']}.",
         f"Word shingles of {settings['shingle']}, Jaccard ≥ {settings['threshold']}, {settings['num_perm']} permutations; bands as each tool chooses them.",
         f"Tools in turn (A B C A B C …), {results['rounds']} rounds after one warm-up on a few records. Packages: "
-        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+        + ", ".join(f"{name} {found[name]}" for name, found in results["packages"].items() if name in found)
         + ".",
     ]
 
