@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LISTING: Final = "files.json"
 BLOCK: Final = 1 << 20
 
+Array = np.ndarray[Any, Any]
+
 
 def canonical_json(value: object) -> bytes:
     """One line of JSON with sorted keys and no NaN: equal values give equal bytes."""
@@ -93,10 +95,31 @@ def read_table(
     return pq.read_table(path, schema=schema, columns=columns and list(columns), filters=where)
 
 
+def write_scratch(path: Path, table: pa.Table) -> None:
+    """Write a table for this run alone: in Arrow's own format, which costs next to nothing."""
+    with replacing(path) as temporary, pa.ipc.new_file(temporary, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_scratch(path: Path) -> pa.Table:
+    """Map a table of `write_scratch` into memory."""
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        return reader.read_all()
+
+
 def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
     """Write a dense array in numpy's own format, without pickle."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def write_blocks(path: Path, blocks: Iterable[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Write a dense array, a block of rows in memory at a time; the bytes are those of `write_array`."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
 
 
 def read_array(path: Path) -> np.ndarray[Any, Any]:

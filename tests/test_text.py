@@ -1,19 +1,18 @@
-"""Texts: the normal form, shingles against a plain implementation, signatures against datasketch."""
+"""Texts: shingles against a plain implementation, signatures against datasketch."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import unicodedata
 
-import numba
 import numpy as np
 import pytest
 from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupver.fingerprint.text import Sets, content_digest, minhash, normalize, shingle_sets
+from dedupver.fingerprint import text
+from dedupver.fingerprint.strings import Strings
+from dedupver.fingerprint.text import Sets, minhash
 
 MASK = (1 << 64) - 1
 GOLDEN_SET = [1520118161, 1999537592, 4008535320]
@@ -36,9 +35,9 @@ def token_hash(token: bytes) -> int:
     return mixed(h)
 
 
-def plain(text: str, size: int, min_tokens: int) -> list[int]:
+def plain(words: str, size: int, min_tokens: int) -> list[int]:
     """Return a text's shingle set the slow way."""
-    tokens = [token_hash(t) for t in re.findall(rb"[A-Za-z0-9_\x80-\xff]+", text.encode())]
+    tokens = [token_hash(t) for t in re.findall(rb"[A-Za-z0-9_\x80-\xff]+", words.encode())]
     if len(tokens) < max(min_tokens, 1):
         return []
     runs = [tokens[i : i + size] for i in range(max(1, len(tokens) - size + 1))]
@@ -52,60 +51,16 @@ def as_lists(sets: Sets) -> list[list[int]]:
     return [sets.values[a:b].tolist() for a, b in zip(sets.offsets[:-1], sets.offsets[1:], strict=True)]
 
 
+def shingle_sets(texts: list[str], size: int, min_tokens: int) -> Sets:
+    """Return the sets of a list of texts."""
+    return text.shingle_sets(Strings.of_list(t.encode() for t in texts), size, min_tokens)
+
+
 def by_datasketch(values: list[int], num_perm: int, seed: int) -> list[int]:
     """Return the signature that datasketch gives."""
     oracle = MinHash(num_perm, seed=seed, scheme="affine32", hashfunc=lambda value: value)
     oracle.update_batch(values)
     return [int(v) for v in oracle.hashvalues]
-
-
-@pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("  Hello,\n\tWORLD  ", "hello, world"),
-        ("Straße", "strasse"),
-        ("e\u0301", "é"),
-        ("Ｅ", "ｅ"),
-        ("J\u030c", "ǰ"),
-        ("a\u00a0\u2003b", "a b"),
-        ("\u212b", "å"),
-        ("", ""),
-        (" \n ", ""),
-    ],
-)
-def test_normal_form_by_hand(text: str, normal: str) -> None:
-    """Case is folded, composed forms win, any white space is one space; compatibility forms stay apart."""
-    assert normalize(text) == normal
-
-
-@given(st.text() | st.text("ßİıǰΐᾳ\u0345\u0301\u030cA\u1e9eΣςK\u0130 \u3000\x85\u1fb7ﬀ"))
-def test_normalize_is_idempotent(text: str) -> None:
-    """The normal form of a normal form is itself."""
-    assert normalize(normalize(text)) == normalize(text)
-
-
-@given(st.text())
-def test_canonically_equal_texts_have_one_normal_form(text: str) -> None:
-    """Whether they come composed or decomposed; and white space around them is nothing."""
-    assert normalize(unicodedata.normalize("NFD", text)) == normalize(text)
-    assert normalize(f"\n {text}\t") == normalize(text)
-
-
-@given(st.text("abcXYZ \t\n09.", max_size=20))
-def test_ascii_is_normalised_as_any_other_text(text: str) -> None:
-    """The shorter way that ASCII takes leads to the same place."""
-    assert normalize(text) + " é" == normalize(text.strip() + " é") or not text.strip()
-
-
-def test_content_digest_is_the_sha256_of_utf8() -> None:
-    """32 bytes."""
-    assert content_digest("é") == hashlib.sha256(b"\xc3\xa9").digest()
-
-
-def test_a_lone_surrogate_has_no_digest() -> None:
-    """It is for the caller to quarantine; nothing is replaced."""
-    with pytest.raises(UnicodeEncodeError):
-        content_digest("\ud800")
 
 
 @settings(deadline=None)
@@ -115,14 +70,25 @@ def test_shingle_sets_equal_the_plain_way(texts: list[str], size: int, min_token
     assert as_lists(shingle_sets(texts, size, min_tokens)) == [plain(t, size, min_tokens) for t in texts]
 
 
-def test_long_texts_are_sorted_and_distinct() -> None:
-    """2,000 tokens take the sort by digits; half of them repeat."""
-    words = [f"w{i % 1000}" for i in range(2000)]
-    sets = shingle_sets([" ".join(words), "a b"], 3, 1)
-    assert as_lists(sets) == [plain(" ".join(words), 3, 1), plain("a b", 3, 1)]
-    assert sets.offsets.tolist() == [0, 1000, 1001]
+@pytest.mark.parametrize("count", [2, 16, 17, 1023, 1024, 1025, 3000])
+def test_sets_of_any_size_are_sorted_and_distinct(count: int) -> None:
+    """Few shingles are sorted by insertion, some by their leading bits, many by digits; here each comes twice."""
+    words = " ".join(f"w{i % count}" for i in range(2 * count))
+    sets = shingle_sets([words, "a b"], 1, 1)
+    assert as_lists(sets) == [plain(words, 1, 1), plain("a b", 1, 1)]
+    assert sets.offsets.tolist() == [0, count, count + 2]
     assert sets.offsets.dtype == np.int64
     assert sets.values.dtype == np.uint32
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 9), max_size=80), st.integers(0, 30))
+def test_values_are_sorted_however_they_are_spread(values: list[int], bits: int) -> None:
+    """Also where all of them share their leading bits, which hashes hardly do."""
+    array = np.array(values, np.uint32) >> np.uint32(bits)
+    found = array.copy()
+    text._sort(found, np.empty(len(found), np.uint32), np.empty(text._SOME, np.int64))
+    assert found.tolist() == sorted(array.tolist())
 
 
 def test_short_texts() -> None:
@@ -140,14 +106,24 @@ def test_shingles_keep_the_order_of_words() -> None:
 
 
 def test_a_set_depends_on_its_own_text_alone() -> None:
-    """Whatever texts stand beside it and however many threads run."""
-    texts = [f"{i} " * (i % 90) + "x y z" for i in range(500)]
-    threads = numba.get_num_threads()
-    together = as_lists(shingle_sets(texts, 3, 1))
-    numba.set_num_threads(1)
-    assert as_lists(shingle_sets(texts, 3, 1)) == together
-    numba.set_num_threads(threads)
-    assert [as_lists(shingle_sets([t], 3, 1))[0] for t in texts[:50]] == together[:50]
+    """Whatever texts stand beside it, and wherever in the buffer it lies."""
+    texts = [f"{i} " * (i % 90) + "x y z" for i in range(100)]
+    strings = Strings.of_list(t.encode() for t in texts)
+    together = as_lists(text.shingle_sets(strings, 3, 1))
+    assert [as_lists(shingle_sets([t], 3, 1))[0] for t in texts] == together
+    some = np.array([70, 3, 3, 99])
+    assert as_lists(text.shingle_sets(strings.take(some), 3, 1)) == [together[i] for i in some]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 99), max_size=5), max_size=6), st.data())
+def test_sets_are_taken_and_joined_like_lists(lists: list[list[int]], data: st.DataObject) -> None:
+    """Some rows of several sets put together, in any order and repeated."""
+    csr = Sets(np.cumsum([0, *map(len, lists)]), np.array([v for each in lists for v in each], np.uint32))
+    rows = data.draw(st.lists(st.integers(0, 2 * len(lists) - 1), max_size=9)) if lists else []
+    found = Sets.joined([csr, csr]).take(np.array(rows, np.int64))
+    assert as_lists(found) == [(lists + lists)[row] for row in rows]
+    assert found.sizes.tolist() == [len((lists + lists)[row]) for row in rows]
 
 
 def test_no_texts_give_no_sets() -> None:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dedupver import records, store
-from dedupver.digests import Lookup, first_of_each, of_column, of_list
+from dedupver.digests import Rows, of_list, to_column
 from dedupver.fingerprint import image as images
 from dedupver.fingerprint import text as texts
 from dedupver.fingerprint.encoder import Encoder, open_encoder
+from dedupver.fingerprint.known import open_known
+from dedupver.fingerprint.normal import normal_forms
+from dedupver.fingerprint.prints import Arrays, Prints
+from dedupver.fingerprint.rows import Part, unnamed
+from dedupver.fingerprint.strings import Strings
 from dedupver.schema import CONTENT, PARTS, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.fingerprint.text import Sets
+
+MET: Final = np.dtype([("content", np.uint8, 32), ("size", np.int64), ("verdict", np.int64), ("carried", np.bool_)])
+"""What is known of a string of bytes: its normalised content, how many characters or pixels that has, the number of
+the reason why it can't be read or -1, and whether the base holds it."""
+
+_EMPTY: Final = Unreadable("empty_text", "nothing but white space")
 
 
 @dataclass(frozen=True)
@@ -39,36 +48,24 @@ class Chunk:
 
 
 @dataclass
-class Prints:
-    """Fingerprints of distinct contents of one modality, row by row.
+class Met:
+    """The distinct strings of bytes of one modality, in the order in which this chunk has them."""
 
-    `content` holds n digests; each batch maps a name (sets.sizes, sets.values, minhash, phash, structured, embedding)
-    to the values of some consecutive rows.
-    """
-
-    content: list[bytes] = field(default_factory=list)
-    batches: list[dict[str, npt.NDArray[Any]]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Content:
-    """What is known of one string of bytes."""
-
-    digest: bytes
-    pixels: int
-    chars: int
+    number: dict[bytes, int] = field(default_factory=dict)  # by sha256
+    table: npt.NDArray[np.void] = field(default_factory=lambda: np.empty(0, MET))
 
 
 def fingerprint(chunk: Chunk) -> int:
     """Fingerprint one chunk into the directory `chunk.out`; return the number of records read."""
     work = _Work(chunk)
     with store.building(chunk.out) as out:
-        tables = (work.take(batch) for batch in records.read(chunk.root, chunk.task, chunk.source))
-        count = store.write_table(out / "records.parquet", tables, UNNAMED)
-        store.write_table(out / "contents.parquet", work.contents(), CONTENT)
+        tables = [work.take(batch) for batch in records.read(chunk.root, chunk.task, chunk.source)]
+        taken = pa.concat_tables([UNNAMED.empty_table(), *tables])
+        store.write_scratch(out / "records.arrow", taken)
+        store.write_scratch(out / "contents.arrow", pa.concat_tables(_contents(*met) for met in work.met.items()))
         for modality, prints in work.prints.items():
-            _write(out, modality, prints)
-    return count
+            prints.write(out, modality)
+    return taken.num_rows
 
 
 class _Work:
@@ -76,140 +73,98 @@ class _Work:
 
     def __init__(self, chunk: Chunk) -> None:
         self.settings = chunk.settings
-        self.known = _known(chunk.known)
-        self.met: dict[tuple[str, bytes], Content | Unreadable] = {}
-        self.carried: set[tuple[str, bytes]] = set()
-        self.printed: set[bytes] = set()
+        self.known = open_known(chunk.known)
+        self.verdicts = [_EMPTY]
+        self.met = {"text": Met(), "image": Met()}
         self.prints = {"text": Prints(), "image": Prints()}
 
-    def take(self, batch: pa.Table | pa.RecordBatch) -> pa.Table:
+    def take(self, batch: pa.RecordBatch) -> pa.Table:
         """Fingerprint the new contents of a batch of raw records and return the records without payload."""
-        columns = {name: batch.column(name).to_pylist() for name in PARTS}
-        digests = {name: [None if v is None else hashlib.sha256(v).digest() for v in columns[name]] for name in PARTS}
-        for modality in ("text", "image"):
-            self._meet(
-                modality,
-                [(d, v) for p in PARTS if PARTS[p] == modality for d, v in zip(digests[p], columns[p], strict=True)],
-            )
-        rows = [
-            self._row(raw, {p: digests[p][i] for p in PARTS}, {p: columns[p][i] for p in PARTS})
-            for i, raw in enumerate(_scalars(batch))
-        ]
-        return pa.Table.from_pylist(rows, schema=UNNAMED)
+        return unnamed(batch, [self._part(name, batch.column(name)) for name in PARTS], self.verdicts)
 
-    def contents(self) -> pa.Table:
-        """Return the distinct contents of this chunk that the base lacks (schema CONTENT)."""
-        rows = [
-            {"modality": modality, "sha256": sha256, "content": c.digest, "pixels": c.pixels, "chars": c.chars}
-            for (modality, sha256), c in self.met.items()
-            if isinstance(c, Content) and (modality, sha256) not in self.carried
-        ]
-        return pa.Table.from_pylist(rows, schema=CONTENT)
+    def _part(self, name: str, column: pa.LargeBinaryArray) -> Part:
+        rows = np.flatnonzero(column.is_valid())
+        strings = Strings.of_column(column).take(rows)
+        sha256 = strings.sha256()
+        met = self._meet(PARTS[name], sha256, strings)
+        return Part(name, rows, of_list(sha256), met["content"], strings.sizes, met["size"], met["verdict"])
 
-    def _meet(self, modality: str, given: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        new = {d: v for d, v in given if d is not None and v is not None and (modality, d) not in self.met}
-        for sha256, content in zip(list(new), self.known.get(modality, list(new)), strict=True):
-            if content:
-                self.met[modality, sha256] = content
-                self.carried.add((modality, sha256))
-                del new[sha256]
-        if new:
-            (self._new_texts if modality == "text" else self._new_images)(new)
+    def _meet(self, modality: str, sha256: list[bytes], strings: Strings) -> npt.NDArray[np.void]:
+        """Return what is known of each string, after a look at those that are new."""
+        met = self.met[modality]
+        numbers, new = _number(met.number, sha256)
+        found = self.known.bytes[modality].find(of_list([sha256[row] for row in new]))
+        carried, fresh = np.flatnonzero(found >= 0), np.flatnonzero(found < 0)
+        table = np.zeros(len(new), MET)
+        table["verdict"], table["carried"] = -1, found >= 0
+        table["content"][carried], table["size"][carried] = self.known.content(modality, found[carried])
+        look = self._new_texts if modality == "text" else self._new_images
+        table[fresh] = look(strings.take(new[fresh]))
+        met.table = np.concatenate([met.table, table])
+        return met.table[numbers]
 
-    def _new_texts(self, new: dict[bytes, bytes]) -> None:
-        normal = {sha256: texts.normalize(value.decode()) for sha256, value in new.items()}
-        digests = {sha256: texts.content_digest(text) for sha256, text in normal.items()}
-        known = dict(zip(digests, self.known.has_content(list(digests.values())), strict=True))
-        fresh: list[str] = []
-        for sha256, text in normal.items():
-            if not text:
-                self.met["text", sha256] = Unreadable("empty_text", "nothing but white space")
-                continue
-            self.met["text", sha256] = Content(digests[sha256], 0, len(text))
-            if not known[sha256] and self._unprinted("text", digests[sha256]):
-                fresh.append(text)
-        if fresh:
-            self.prints["text"].batches.append(_text_prints(fresh, self.settings.text))
+    def _new_texts(self, strings: Strings) -> npt.NDArray[np.void]:
+        forms, chars = normal_forms(strings)
+        contents = forms.sha256()
+        table = np.zeros(len(strings), MET)
+        table["content"], table["size"] = of_list(contents), chars
+        table["verdict"] = np.where(chars > 0, -1, self.verdicts.index(_EMPTY))
+        lacking = np.flatnonzero((chars > 0) & ~self.known.contents.has(table["content"]))
+        prints = self.prints["text"]
+        fresh = lacking[_number(prints.number, [contents[row] for row in lacking])[1]]
+        if len(fresh):
+            settings = self.settings.text
+            forms = forms.take(fresh)
+            sets = texts.shingle_sets(forms, settings.shingle, settings.min_tokens)
+            prints.add(_text_arrays(forms, sets, settings), sets)
+        return table
 
-    def _new_images(self, new: dict[bytes, bytes]) -> None:
-        how = images.Decoding(self.settings.image.max_pixels, self.settings.image.frame, self.settings.image.background)
-        for sha256, value in new.items():
+    def _new_images(self, strings: Strings) -> npt.NDArray[np.void]:
+        table = np.zeros(len(strings), MET)
+        for row, string in enumerate(strings):
             try:
-                pixels = images.decode(value, how)
-                information = images.information(pixels)
-                if information == "blank":
-                    raise Unreadable("blank_image", "one colour")  # noqa: TRY301 - every verdict is caught in one place
+                content, size = self._new_image(bytes(string))
             except Unreadable as verdict:
-                self.met["image", sha256] = verdict
-                continue
-            content = Content(images.pixel_digest(pixels), pixels.shape[0] * pixels.shape[1], 0)
-            self.met["image", sha256] = content
-            if not self.known.has_content([content.digest])[0] and self._unprinted("image", content.digest):
-                self.prints["image"].batches.append(
-                    _image_prints(pixels, self.settings.image, low=information == "low")
-                )
+                table[row]["verdict"] = len(self.verdicts)
+                self.verdicts.append(verdict)
+            else:
+                table[row] = (np.frombuffer(content, np.uint8), size, -1, False)
+        return table
 
-    def _unprinted(self, modality: str, digest: bytes) -> bool:
-        if digest in self.printed:
-            return False
-        self.printed.add(digest)
-        self.prints[modality].content.append(digest)
-        return True
-
-    def _row(
-        self, raw: dict[str, Any], digests: dict[str, bytes | None], values: dict[str, bytes | None]
-    ) -> dict[str, Any]:
-        parts, sizes, verdict = [], {"bytes": 0, "pixels": 0, "chars": 0}, None
-        for part, modality in PARTS.items():
-            sha256, value = digests[part], values[part]
-            if sha256 is None or value is None:
-                continue
-            content = self.met[modality, sha256]
-            if isinstance(content, Unreadable):
-                verdict = verdict or content
-                continue
-            parts.append({"part": part, "modality": modality, "sha256": sha256, "content": content.digest})
-            sizes["bytes"] += len(value)
-            sizes["pixels"] += content.pixels
-            sizes["chars"] += content.chars
-        row = {**raw, **sizes, "parts": parts}
-        if verdict and row["code"] is None:
-            row |= {"code": verdict.code, "detail": verdict.reason}
-        return row if row["code"] is None else row | {"parts": []}
+    def _new_image(self, data: bytes) -> tuple[bytes, int]:
+        how = images.Decoding(self.settings.image.max_pixels, self.settings.image.frame, self.settings.image.background)
+        pixels = images.decode(data, how)
+        information = images.information(pixels)
+        if information == "blank":
+            raise Unreadable("blank_image", "one colour")
+        content = images.pixel_digest(pixels)
+        known = self.known.contents.has(of_list([content]))[0]
+        prints = self.prints["image"]
+        if not known and len(_number(prints.number, [content])[1]):
+            prints.add(_image_arrays(pixels, self.settings.image, low=information == "low"))
+        return content, pixels.shape[0] * pixels.shape[1]
 
 
-_SCALARS: Final = ("id", "path", "row", "role", "source", "split", "time", "quality", "code", "detail")
+def _number(met: dict[bytes, int], digests: list[bytes]) -> tuple[Rows, Rows]:
+    """Number digests in the order in which they are met.
+
+    Returns the number of each, and the rows in which one is met for the first time.
+    """
+    before = len(met)
+    numbers = np.array([met.setdefault(digest, len(met)) for digest in digests], np.int64)
+    first = np.unique(numbers, return_index=True)[1].astype(np.int64)
+    return numbers, first[numbers[first] >= before]
 
 
-class _Known:
-    """Everything the base holds: (modality, sha256) → content, without a Python object for each."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-        text = pc.equal(table["modality"], "text").to_numpy()
-        self._rows = {"text": np.flatnonzero(text), "image": np.flatnonzero(~text)}
-        sha256 = of_column(table["sha256"])
-        self._bytes = {m: Lookup(sha256[rows]) for m, rows in self._rows.items()}
-        contents = of_column(table["content"])
-        self._contents = Lookup(contents[first_of_each(contents)])
-
-    def get(self, modality: str, sha256: Sequence[bytes]) -> list[Content | None]:
-        """Return the content of each string of bytes, None where the base lacks it."""
-        found = self._bytes[modality].find(of_list(sha256))
-        return [None if at < 0 else self._content(int(self._rows[modality][at])) for at in found]
-
-    def has_content(self, digests: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        """Return which of the normalised contents the base has fingerprints of."""
-        return self._contents.has(of_list(digests))
-
-    def _content(self, row: int) -> Content:
-        return Content(*(self._table[name][row].as_py() for name in ("content", "pixels", "chars")))
-
-
-@functools.lru_cache(maxsize=1)
-def _known(paths: tuple[Path, ...]) -> _Known:
-    tables = [store.read_table(path, CONTENT) for path in paths]
-    return _Known(pa.concat_tables([*tables, CONTENT.empty_table()]).combine_chunks())
+def _contents(modality: str, met: Met) -> pa.Table:
+    """Return the strings of this chunk that the base lacks (schema CONTENT)."""
+    rows = np.flatnonzero((met.table["verdict"] < 0) & ~met.table["carried"])
+    table, nothing = met.table[rows], np.zeros(len(rows), np.int64)
+    size = {"text": [nothing, table["size"]], "image": [table["size"], nothing]}[modality]
+    sha256 = of_list(list(met.number))[rows]
+    return pa.table(
+        [pa.repeat(modality, len(rows)), to_column(sha256), to_column(table["content"]), *size], schema=CONTENT
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -217,39 +172,18 @@ def _encoder(spec: str) -> Encoder:
     return open_encoder(spec)
 
 
-def _scalars(batch: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    return batch.select(list(_SCALARS)).to_pylist()
-
-
-def _text_prints(fresh: list[str], settings: params.Text) -> dict[str, npt.NDArray[Any]]:
-    sets = texts.shingle_sets(fresh, settings.shingle, settings.min_tokens)
-    prints: dict[str, npt.NDArray[Any]] = {
-        "sets.sizes": np.diff(sets.offsets),
-        "sets.values": sets.values,
-        "minhash": texts.minhash(sets, settings.num_perm, settings.seed),
-    }
+def _text_arrays(forms: Strings, sets: Sets, settings: params.Text) -> Arrays:
+    arrays: Arrays = {"minhash": texts.minhash(sets, settings.num_perm, settings.seed)}
     if settings.encoder:
-        vectors = _encoder(settings.encoder).encode(fresh)
+        arrays["embedding"] = _encoder(settings.encoder).encode([str(form, "utf-8") for form in forms])
         # a text too short for shingles says too little for a vector as well
-        vectors[prints["sets.sizes"] == 0] = np.nan
-        prints["embedding"] = vectors
-    return prints
+        arrays["embedding"][sets.sizes == 0] = np.nan
+    return arrays
 
 
-def _image_prints(pixels: npt.NDArray[np.uint8], settings: params.Image, *, low: bool) -> dict[str, npt.NDArray[Any]]:
-    prints: dict[str, npt.NDArray[Any]] = {
-        "phash": images.phash(pixels, settings.hash_size)[None],
-        "structured": np.array([not low]),
-    }
+def _image_arrays(pixels: npt.NDArray[np.uint8], settings: params.Image, *, low: bool) -> Arrays:
+    arrays: Arrays = {"phash": images.phash(pixels, settings.hash_size)[None], "structured": np.array([not low])}
     if settings.encoder:
         vector = _encoder(settings.encoder).encode([pixels])
-        prints["embedding"] = np.full_like(vector, np.nan) if low else vector
-    return prints
-
-
-def _write(out: Path, modality: str, prints: Prints) -> None:
-    if not prints.content:
-        return
-    store.write_array(out / f"{modality}.content.npy", of_list(prints.content))
-    for name in prints.batches[0]:
-        store.write_array(out / f"{modality}.{name}.npy", np.concatenate([b[name] for b in prints.batches]))
+        arrays["embedding"] = np.full_like(vector, np.nan) if low else vector
+    return arrays

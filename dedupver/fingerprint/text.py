@@ -1,24 +1,30 @@
-"""Texts → normal form, content digest, shingle sets, MinHash signatures; compiled where numpy needs many passes."""
+"""Normal forms → shingle sets → MinHash signatures; compiled where numpy needs many passes.
+
+The kernels run on one thread: a worker is a process, and there is one for each core.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dedupver.digests import Rows
+    from dedupver.fingerprint.strings import Strings
+
 # A token is a maximal run of these bytes of UTF-8: [A-Za-z0-9_] and everything outside ASCII.
 _WORD: Final = np.array([not c.isascii() or c.isalnum() or c == "_" for c in map(chr, range(256))])
-_CHUNK: Final = 32  # texts a thread takes at a time; they share its scratch
-_FEW: Final = 48  # below this, sorting by insertion beats sorting by digits
+_NEWLINE: Final = 10
+_FEW: Final = 16  # up to this many, sorting by insertion alone is fastest
+_SOME: Final = 1024  # up to this many, one pass by leading bits and one of insertion beat four by digits
 _EMPTY: Final = np.uint32(0xFFFFFFFF)
+_NONE: Final = np.empty(0, np.uint32)
 
 # FNV-1a's published offset and prime; an odd 64-bit base for the polynomial over tokens (the golden ratio's fraction).
 _FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
@@ -37,37 +43,37 @@ class Sets:
         """Return the number of sets."""
         return len(self.offsets) - 1
 
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """The number of hashes in each set, shape (n,)."""
+        return np.diff(self.offsets)
 
-def normalize(text: str) -> str:
-    """Return the text's normal form: NFC, case-folded, runs of white space as one space, none at the ends.
+    @classmethod
+    def joined(cls, several: Sequence[Sets]) -> Self:
+        """Return the sets of each, one after the other."""
+        sizes = [np.zeros(1, np.int64), *(sets.sizes for sets in several)]
+        return cls(np.cumsum(np.concatenate(sizes)), np.concatenate([_NONE, *(sets.values for sets in several)]))
 
-    Idempotent. Source: Unicode's canonical caseless matching (The Unicode Standard, section 3.13, D145), in NFC.
-    """
-    if text.isascii():
-        return " ".join(text.lower().split())
-    # folding decomposes some letters (j with caron), so the result is composed again
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    return " ".join(folded.split())
-
-
-def content_digest(normalized: str) -> bytes:
-    """Return the sha256 (32 bytes) of a normal form's UTF-8; UnicodeEncodeError for a lone surrogate."""
-    return hashlib.sha256(normalized.encode()).digest()
+    def take(self, rows: Rows) -> Sets:
+        """Return the sets of some rows."""
+        offsets = np.append(0, np.cumsum(self.sizes[rows]))
+        values = np.empty(offsets[-1], np.uint32)
+        _take(self.offsets, self.values, rows, offsets, values)
+        return Sets(offsets, values)
 
 
-def shingle_sets(texts: Sequence[str], size: int, min_tokens: int) -> Sets:
+def shingle_sets(texts: Strings, size: int, min_tokens: int) -> Sets:
     """Return each normalised text's set of shingles: hashes of every `size` consecutive tokens; n sets.
 
     A text of fewer than `min_tokens` tokens gets the empty set, which matches nothing; one of fewer than `size` tokens
-    gets one shingle of all it has. UnicodeEncodeError for a lone surrogate. Source: Broder, "On the resemblance and
-    containment of documents", 1997.
+    gets one shingle of all it has. Source: Broder, "On the resemblance and containment of documents", 1997.
     """
-    encoded = [text.encode() for text in texts]
-    starts = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(text) + 1 for text in encoded], out=starts[1:])
-    # each text is followed by a byte that is in no token, so that the last token ends like the others
-    buffer = np.frombuffer(b"\n".join([*encoded, b""]), np.uint8)
-    return Sets(*_shingle_sets(buffer, starts, size, min_tokens))
+    most = (texts.sizes + 1) // 2  # a token takes two bytes at least, with what ends it
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    values = np.empty(most.sum(), np.uint32)
+    scratch = np.empty(most.max(initial=0), np.uint32)
+    _shingle_all(texts.buffer, texts.starts, texts.stops, size, min_tokens, offsets, values, scratch)
+    return Sets(offsets, values[: offsets[-1]].copy())
 
 
 def minhash(sets: Sets, num_perm: int, seed: int) -> npt.NDArray[np.uint32]:
@@ -85,43 +91,38 @@ def minhash(sets: Sets, num_perm: int, seed: int) -> npt.NDArray[np.uint32]:
     return signatures
 
 
-def _shingle_sets(
-    buffer: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], size: int, min_tokens: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
-    # a token takes two bytes at least, with what ends it: room for text i begins at starts[i] // 2
-    slots = np.empty(len(buffer) // 2 + 1, np.uint32)
-    sizes = np.zeros(len(starts) - 1, np.int64)
-    _fill_slots(buffer, starts, size, min_tokens, slots, sizes)
-    offsets = np.zeros(len(starts), np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    values = np.empty(offsets[-1], np.uint32)
-    _compact(slots, starts, offsets, values)
-    return offsets, values
+@njit(cache=True)
+def _take(
+    offsets: npt.NDArray[np.int64],
+    values: npt.NDArray[np.uint32],
+    rows: Rows,
+    places: npt.NDArray[np.int64],
+    out: npt.NDArray[np.uint32],
+) -> None:
+    for i in range(len(rows)):
+        out[places[i] : places[i + 1]] = values[offsets[rows[i]] : offsets[rows[i] + 1]]
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _fill_slots(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
+@njit(cache=True)
+def _shingle_all(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     buffer: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
     size: int,
     min_tokens: int,
-    slots: npt.NDArray[np.uint32],
-    sizes: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+    values: npt.NDArray[np.uint32],
+    scratch: npt.NDArray[np.uint32],
 ) -> None:
-    n = len(sizes)
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        first, last = chunk * _CHUNK, min(n, (chunk + 1) * _CHUNK)
-        recent = np.empty(size, np.uint64)
-        counts = np.empty((4, 256), np.int64)
-        scratch = np.empty(np.diff(starts[first : last + 1]).max() // 2 + 1, np.uint32)
-        for i in range(first, last):
-            begin, end = starts[i] // 2, starts[i + 1] // 2
-            found = _shingle(buffer[starts[i] : starts[i + 1]], recent, min_tokens, slots[begin:end])
-            _sort(slots[begin : begin + found], scratch[:found], counts)
-            sizes[i] = _drop_repeats(slots[begin : begin + found])
+    recent, counts = np.empty(size, np.uint64), np.empty(_SOME, np.int64)
+    for i in range(len(starts)):
+        found = values[offsets[i] :]
+        found = found[: _shingle(buffer[starts[i] : stops[i]], recent, min_tokens, found)]
+        _sort(found, scratch, counts)
+        offsets[i + 1] = offsets[i] + _drop_repeats(found)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _shingle(
     text: npt.NDArray[np.uint8], recent: npt.NDArray[np.uint64], min_tokens: int, out: npt.NDArray[np.uint32]
 ) -> int:
@@ -133,7 +134,8 @@ def _shingle(
     recent[:] = 0
     rolled, token, inside = np.uint64(0), _FNV_OFFSET, False
     tokens = slot = written = 0
-    for byte in text:
+    for at in range(len(text) + 1):
+        byte = text[at] if at < len(text) else _NEWLINE  # the last token ends like the others
         if _WORD[byte]:
             token = (token ^ np.uint64(byte)) * _FNV_PRIME
             inside = True
@@ -155,7 +157,7 @@ def _shingle(
     return written
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _mix64(x: np.uint64) -> np.uint64:
     # murmur3's 64-bit finaliser
     x ^= x >> np.uint64(33)
@@ -165,7 +167,7 @@ def _mix64(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(33))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _mix32(x: np.uint32) -> np.uint32:
     # murmur3's 32-bit finaliser; the casts keep numba from widening to 64 bits
     x = np.uint32(x ^ (x >> np.uint32(16)))
@@ -175,22 +177,50 @@ def _mix32(x: np.uint32) -> np.uint32:
     return np.uint32(x ^ (x >> np.uint32(16)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _sort(values: npt.NDArray[np.uint32], scratch: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> None:
-    if len(values) < _FEW:
-        _sort_few(values)
+    if len(values) > _SOME:
+        for shift in (0, 16):  # an even number of passes: the result ends where it began
+            _by_digit(values, scratch[: len(values)], counts[:256], np.uint32(shift))
+            _by_digit(scratch[: len(values)], values, counts[:256], np.uint32(shift + 8))
         return
+    if len(values) > _FEW:
+        _by_leading_bits(values, scratch[: len(values)], counts)
+    _by_insertion(values)
+
+
+@njit(cache=True)
+def _by_leading_bits(
+    values: npt.NDArray[np.uint32], scratch: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]
+) -> None:
+    """Bring hashes nearly in order: with as many buckets as values, one holds few."""
+    bits = 0
+    while 1 << bits < len(values):
+        bits += 1
+    scratch[:] = values
+    _by_digit(scratch, values, counts[: 1 << bits], np.uint32(32 - bits))
+
+
+@njit(cache=True)
+def _by_digit(
+    values: npt.NDArray[np.uint32], out: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64], shift: np.uint32
+) -> None:
+    """Sort by the bits above `shift` that number the buckets of `counts`, a power of two; the sort is stable."""
+    mask = np.uint32(len(counts) - 1)
     counts[:] = 0
     for value in values:
-        for digit in range(4):
-            counts[digit, (value >> np.uint32(8 * digit)) & np.uint32(255)] += 1
-    for digit in range(0, 4, 2):  # an even number of passes: the result ends where it began
-        _by_digit(values, scratch, counts[digit], np.uint32(8 * digit))
-        _by_digit(scratch, values, counts[digit + 1], np.uint32(8 * digit + 8))
+        counts[(value >> shift) & mask] += 1
+    total = 0
+    for digit in range(len(counts)):
+        counts[digit], total = total, total + counts[digit]
+    for value in values:
+        digit = (value >> shift) & mask
+        out[counts[digit]] = value
+        counts[digit] += 1
 
 
-@njit(cache=True, nogil=True)
-def _sort_few(values: npt.NDArray[np.uint32]) -> None:
+@njit(cache=True)
+def _by_insertion(values: npt.NDArray[np.uint32]) -> None:
     for i in range(1, len(values)):
         value, j = values[i], i
         while j > 0 and values[j - 1] > value:
@@ -199,20 +229,7 @@ def _sort_few(values: npt.NDArray[np.uint32]) -> None:
         values[j] = value
 
 
-@njit(cache=True, nogil=True)
-def _by_digit(
-    values: npt.NDArray[np.uint32], out: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64], shift: np.uint32
-) -> None:
-    total = 0
-    for digit in range(256):
-        counts[digit], total = total, total + counts[digit]
-    for value in values:
-        digit = (value >> shift) & np.uint32(255)
-        out[counts[digit]] = value
-        counts[digit] += 1
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _drop_repeats(values: npt.NDArray[np.uint32]) -> int:
     kept = 0
     for value in values:
@@ -222,19 +239,7 @@ def _drop_repeats(values: npt.NDArray[np.uint32]) -> int:
     return kept
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _compact(
-    slots: npt.NDArray[np.uint32],
-    starts: npt.NDArray[np.int64],
-    offsets: npt.NDArray[np.int64],
-    values: npt.NDArray[np.uint32],
-) -> None:
-    for i in prange(len(offsets) - 1):
-        begin = starts[i] // 2
-        values[offsets[i] : offsets[i + 1]] = slots[begin : begin + offsets[i + 1] - offsets[i]]
-
-
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True)
 def _minhash(
     offsets: npt.NDArray[np.int64],
     values: npt.NDArray[np.uint32],
@@ -242,9 +247,16 @@ def _minhash(
     b: npt.NDArray[np.uint32],
     signatures: npt.NDArray[np.uint32],
 ) -> None:
-    for i in prange(len(offsets) - 1):
-        row = signatures[i]
-        for value in values[offsets[i] : offsets[i + 1]]:
-            h = _mix32(value)
+    for i in range(len(offsets) - 1):
+        row, at = signatures[i], offsets[i]
+        while at + 4 <= offsets[i + 1]:  # four at a time: each permutation is loaded once for them
+            h0, h1 = _mix32(values[at]), _mix32(values[at + 1])
+            h2, h3 = _mix32(values[at + 2]), _mix32(values[at + 3])
             for k in range(len(row)):  # innermost, so that it becomes vector instructions
+                low = min(np.uint32(a[k] * h0 + b[k]), np.uint32(a[k] * h1 + b[k]))
+                row[k] = min(row[k], low, np.uint32(a[k] * h2 + b[k]), np.uint32(a[k] * h3 + b[k]))
+            at += 4
+        for value in values[at : offsets[i + 1]]:
+            h = _mix32(value)
+            for k in range(len(row)):
                 row[k] = min(row[k], np.uint32(a[k] * h + b[k]))

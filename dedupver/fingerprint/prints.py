@@ -1,0 +1,128 @@
+"""Fingerprints of distinct contents as arrays, in ascending order of content: those of a chunk, and those of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dedupver import store
+from dedupver.digests import Rows, first_of_each, leading, of_list, order
+from dedupver.fingerprint.text import Sets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+BLOCK_ROWS: Final = 1 << 15
+CHUNK_ROWS: Final = 128
+"""A block of a merge has so many rows, and on average so many of each chunk, that opening its files is worth it."""
+
+
+@dataclass
+class Prints:
+    """Fingerprints of a chunk's distinct contents of one modality, in the order in which they are met.
+
+    `number` holds n content digests; each batch maps a name (minhash, phash, structured, embedding) to the values of
+    some consecutive rows, `sets` has the shingle sets of the same rows.
+    """
+
+    number: dict[bytes, int] = field(default_factory=dict)
+    batches: list[Arrays] = field(default_factory=list)
+    sets: list[Sets] = field(default_factory=list)
+
+    def add(self, arrays: Arrays, *sets: Sets) -> None:
+        """Append rows, whose contents `number` has already."""
+        self.batches.append(arrays)
+        self.sets += sets
+
+    def write(self, out: Path, modality: str) -> None:
+        """Write an array for each name, and let the rows go."""
+        if not self.batches:
+            return
+        content = of_list(list(self.number))
+        rows = order(content)
+        store.write_array(out / f"{modality}.content.npy", content[rows])
+        for name in list(self.batches[0]):
+            values = np.concatenate([batch.pop(name) for batch in self.batches])
+            store.write_array(out / f"{modality}.{name}.npy", values[rows])
+        if self.sets:
+            sets = Sets.joined(self.sets).take(rows)
+            store.write_array(out / f"{modality}.sets.offsets.npy", sets.offsets)
+            store.write_array(out / f"{modality}.sets.values.npy", sets.values)
+
+
+def merge_prints(chunks: Sequence[Path], out: Path, modality: str) -> int:
+    """Merge what `Prints.write` has written for each chunk, one row for each distinct content; return their number.
+
+    A block of the result is made at a time, from the rows of a range of digests: these are consecutive in each chunk.
+    """
+    holders = [chunk for chunk in chunks if (chunk / f"{modality}.content.npy").exists()]
+    if not holders:
+        return 0
+    blocks = _blocks(holders, f"{modality}.content.npy")
+    count = sum(len(block.rows) for block in blocks)
+    for path in sorted(holders[0].glob(f"{modality}.*.npy")):
+        if ".sets." not in path.name:
+            like = store.read_array(path)
+            made = (block.dense(path.name) for block in blocks)
+            store.write_blocks(out / path.name, made, (count, *like.shape[1:]), like.dtype)
+    if (holders[0] / f"{modality}.sets.values.npy").exists():
+        _merge_sets(blocks, out, modality)
+    return count
+
+
+def _merge_sets(blocks: Sequence[_Block], out: Path, modality: str) -> None:
+    sizes = np.concatenate([block.sizes(modality) for block in blocks])
+    offsets = np.append(0, np.cumsum(sizes))
+    store.write_array(out / f"{modality}.sets.offsets.npy", offsets)
+    values = (block.sets(modality).values for block in blocks)
+    store.write_blocks(out / f"{modality}.sets.values.npy", values, (int(offsets[-1]),), np.dtype(np.uint32))
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """The rows of a range of digests: from where to where each chunk has them, and which of all those to take."""
+
+    slices: Sequence[tuple[Path, int, int]]
+    rows: Rows
+
+    def dense(self, name: str) -> npt.NDArray[Any]:
+        return _joined(self.slices, name)[self.rows]
+
+    def sizes(self, modality: str) -> npt.NDArray[np.int64]:
+        name = f"{modality}.sets.offsets.npy"
+        held = [np.diff(store.read_array(holder / name)[start : stop + 1]) for holder, start, stop in self.slices]
+        return np.concatenate(held)[self.rows]
+
+    def sets(self, modality: str) -> Sets:
+        return Sets.joined([_sets(holder, modality, start, stop) for holder, start, stop in self.slices]).take(
+            self.rows
+        )
+
+
+def _blocks(holders: Sequence[Path], name: str) -> list[_Block]:
+    """Cut the range of digests, which are spread evenly, into blocks."""
+    contents = [leading(store.read_array(holder / name)) for holder in holders]
+    count = -(-sum(map(len, contents)) // max(BLOCK_ROWS, CHUNK_ROWS * len(holders)))
+    edges = np.array([k * 2**64 // count for k in range(1, count)], np.uint64)
+    cuts = [[0, *np.searchsorted(content, edges).tolist(), len(content)] for content in contents]
+    blocks = []
+    for k in range(count):
+        slices = [(holder, cut[k], cut[k + 1]) for holder, cut in zip(holders, cuts, strict=True)]
+        blocks.append(_Block(slices, first_of_each(_joined(slices, name))))
+    return blocks
+
+
+def _joined(slices: Sequence[tuple[Path, int, int]], name: str) -> npt.NDArray[Any]:
+    return np.concatenate([store.read_array(holder / name)[start:stop] for holder, start, stop in slices])
+
+
+def _sets(holder: Path, modality: str, start: int, stop: int) -> Sets:
+    offsets = store.read_array(holder / f"{modality}.sets.offsets.npy")[start : stop + 1]
+    values = store.read_array(holder / f"{modality}.sets.values.npy")[offsets[0] : offsets[-1]]
+    return Sets(offsets, values)

@@ -1,0 +1,110 @@
+"""What was found in the parts of raw records → records without their payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedupver.digests import Digests, Rows, to_column
+from dedupver.fingerprint.known import SIZE
+from dedupver.schema import PART, PARTS, RECORD, UNNAMED, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of those m records of a batch that have it, in ascending order of record."""
+
+    name: str
+    record: Rows
+    sha256: Digests
+    content: Digests
+    bytes: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]  # characters or pixels
+    verdict: npt.NDArray[np.int64]  # the number of the reason why it can't be read, or -1
+
+    def take(self, rows: Rows | npt.NDArray[np.bool_]) -> Part:
+        """Return some rows."""
+        return Part(
+            self.name,
+            self.record[rows],
+            self.sha256[rows],
+            self.content[rows],
+            self.bytes[rows],
+            self.size[rows],
+            self.verdict[rows],
+        )
+
+
+def unnamed(raw: pa.RecordBatch, parts: Sequence[Part], verdicts: Sequence[Unreadable]) -> pa.Table:
+    """Return a batch of raw records (schema RAW) without their payload (schema UNNAMED); `parts` in the order of PARTS.
+
+    A record of which a part can't be read is quarantined for the first such part, and has no parts.
+    """
+    readable = [part.take(part.verdict < 0) for part in parts]
+    verdict = _first_verdicts(raw, parts)
+    sound = (verdict < 0) & raw.column("code").is_null().to_numpy(zero_copy_only=False)
+    columns = {
+        **{name: raw.column(name) for name in UNNAMED.names if name in raw.schema.names},
+        **_sums(raw.num_rows, readable),
+        **_reasons(raw, verdict, verdicts),
+        "parts": _lists(raw.num_rows, [part.take(sound[part.record]) for part in readable]),
+    }
+    return pa.table([columns[name] for name in UNNAMED.names], schema=UNNAMED)
+
+
+def _first_verdicts(raw: pa.RecordBatch, parts: Sequence[Part]) -> npt.NDArray[np.int64]:
+    """Return for each record the number of the reason why it can't be read; -1: none, or it has one already."""
+    verdict = np.full(raw.num_rows, -1)
+    for part in reversed(parts):
+        bad = part.verdict >= 0
+        verdict[part.record[bad]] = part.verdict[bad]
+    verdict[raw.column("code").is_valid().to_numpy(zero_copy_only=False)] = -1
+    return verdict
+
+
+def _reasons(
+    raw: pa.RecordBatch, verdict: npt.NDArray[np.int64], verdicts: Sequence[Unreadable]
+) -> dict[str, pa.Array]:
+    """Return the columns `code` and `detail`: what the readers have said, or the verdict."""
+    codes, reasons = [v.code for v in verdicts], [v.reason for v in verdicts]
+    return {
+        "code": pc.coalesce(raw.column("code"), _words(codes, verdict)),
+        "detail": pc.coalesce(raw.column("detail"), _words(reasons, verdict)),
+    }
+
+
+def _sums(count: int, parts: Sequence[Part]) -> dict[str, npt.NDArray[np.int64]]:
+    sums = {name: np.zeros(count, np.int64) for name in ("bytes", "pixels", "chars")}
+    for part in parts:
+        sums["bytes"][part.record] += part.bytes
+        sums[SIZE[PARTS[part.name]]][part.record] += part.size
+    return sums
+
+
+def _lists(count: int, parts: Sequence[Part]) -> pa.ListArray:
+    """Return the column of parts: those of a record beside each other, in the order of PARTS."""
+    record = np.concatenate([part.record for part in parts])
+    rows = np.argsort(record, kind="stable")
+    which = np.repeat(np.arange(len(parts)), [len(part.record) for part in parts])[rows]
+    columns = [
+        _words([part.name for part in parts], which),
+        _words([PARTS[part.name] for part in parts], which),
+        to_column(np.concatenate([part.sha256 for part in parts])[rows]),
+        to_column(np.concatenate([part.content for part in parts])[rows]),
+    ]
+    offsets = np.append(0, np.cumsum(np.bincount(record, minlength=count)))
+    structs = pa.StructArray.from_arrays(columns, fields=list(PART))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs, type=RECORD.field("parts").type)
+
+
+def _words(words: Sequence[str], which: npt.NDArray[np.int64]) -> pa.StringArray:
+    """Return the word that each number stands for; null for -1."""
+    return pa.array(words, pa.string()).take(pa.array(which, mask=which < 0))
