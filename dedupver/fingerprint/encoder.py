@@ -7,6 +7,7 @@ the version of the code below. Vectors of different digests must never meet in a
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from numba import njit
 
 from dedupver.fingerprint import efficientnet
+from dedupver.fingerprint.bpe import open_bpe
+from dedupver.fingerprint.raster import BICUBIC, resize
 from dedupver.schema import ModelError
 from dedupver.store import canonical_json
 
@@ -96,31 +99,38 @@ class StaticEncoder:
         """
         loaded = _package("safetensors.numpy").load(tensors)
         table = loaded["embeddings"] if "embeddings" in loaded else loaded["embedding.weight"]
-        self._table = table.astype(np.float32)
-        self._mapping, self._weights = loaded.get("mapping"), loaded.get("weights")
+        self._table = np.ascontiguousarray(table, np.float32)
         self._tokenizer = _package("tokenizers").Tokenizer.from_buffer(tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._unknown = _unknown_token(json.loads(tokenizer)["model"])
-        self.dim = int(self._table.shape[1])
+        described = json.loads(tokenizer)
+        self._pairs = open_bpe(described)
+        self._unknown = _unknown_token(described["model"])
+        tokens = 1 + max(self._tokenizer.get_vocab().values())
+        self._rows = np.asarray(loaded.get("mapping", np.arange(tokens)), np.int64)[:tokens]
+        self._weights = np.asarray(loaded.get("weights", np.ones(tokens)), np.float64)[:tokens]
+        held = len(self._rows) == len(self._weights) == tokens and 0 <= self._rows.min() <= self._rows.max() < len(
+            table
+        )
+        if not held:
+            raise ValueError(f"{tokens} tokens, but not a row of {len(table)} and a weight for each")
+        self.dim = int(table.shape[1])
         self.digest = _digest(TEXT_FORMAT, {"tokens": MAX_TOKENS, "characters": MAX_CHARACTERS}, tokenizer, tensors)
-        self._mean(np.array(list(self._tokenizer.get_vocab().values())))  # a token without a row fails now, not later
 
     def encode(self, batch: Batch) -> npt.NDArray[np.float32]:
         """See `Encoder.encode`."""
         return _stack([self._encode(_text(item)) for item in batch], self.dim)
 
     def _encode(self, text: str) -> Vector:
-        tokens = self._tokenizer.encode(text[:MAX_CHARACTERS], add_special_tokens=False).ids
-        known = [token for token in tokens if token != self._unknown]
-        return _unit(self._mean(np.array(known[:MAX_TOKENS], np.int64)))
+        tokens = self._tokens(text[:MAX_CHARACTERS])
+        known = (tokens if self._unknown is None else tokens[tokens != self._unknown])[:MAX_TOKENS]
+        return _unit(_add_rows(known, self._table, self._rows, self._weights) / max(len(known), 1))
 
-    def _mean(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        rows = self._table[tokens if self._mapping is None else self._mapping[tokens]]
-        if self._weights is not None:
-            rows = rows * self._weights[tokens].astype(np.float64)[:, None]
-        total: npt.NDArray[np.float64] = rows.sum(axis=0, dtype=np.float64)
-        return total / max(len(tokens), 1)
+    def _tokens(self, text: str) -> npt.NDArray[np.int32]:
+        tokens = self._pairs.encode(text) if self._pairs else None
+        if tokens is None:
+            tokens = np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
+        return tokens
 
 
 @dataclass(frozen=True)
@@ -149,10 +159,15 @@ class Preprocessing:
 
     def apply(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """The model's input for one image, shape (1, 3, size, size) or (1, size, size, 3)."""
-        resized = Image.fromarray(pixels).resize((self.size, self.size), Image.Resampling.BICUBIC)
-        mean, std = np.asarray([self.mean, self.std], np.float32)
-        scaled = (np.asarray(resized, np.float32) / np.float32(255) - mean) / std
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1) if self.layout == "NCHW" else scaled)[None]
+        resized = resize(np.ascontiguousarray(pixels), self.size, BICUBIC)
+        planes = np.stack([levels[resized[:, :, channel]] for channel, levels in enumerate(self._levels)])
+        return (planes if self.layout == "NCHW" else np.ascontiguousarray(planes.transpose(1, 2, 0)))[None]
+
+    @functools.cached_property
+    def _levels(self) -> npt.NDArray[np.float32]:
+        """What each of the 256 levels becomes, shape (3, 256)."""
+        mean, std = np.asarray([self.mean, self.std], np.float32)[:, :, None]
+        return (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std
 
 
 class OnnxEncoder:
@@ -297,6 +312,17 @@ def _image(item: object) -> Pixels:
     if isinstance(item, np.ndarray):
         return item
     raise ModelError("this encoder takes images, not texts: choose another one in params.yaml")
+
+
+@njit(cache=True, nogil=True)
+def _add_rows(tokens: npt.NDArray[np.int32], table: Any, rows: Any, weights: Any) -> Any:
+    """Add the tokens' rows, each times its weight, one after the other in float64."""
+    total = np.zeros(table.shape[1], np.float64)
+    for token in tokens:
+        row, weight = table[rows[token]], weights[token]
+        for i in range(len(total)):
+            total[i] += row[i] * weight
+    return total
 
 
 def _stack(rows: list[Vector], dim: int) -> npt.NDArray[np.float32]:
