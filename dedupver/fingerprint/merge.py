@@ -48,9 +48,7 @@ def _all(chunks: Sequence[Path], name: str, schema: pa.Schema) -> pa.Table:
 
 def _named(records: pa.Table) -> pa.Table:
     """Give records without an id one that is made of their content, then sort by id."""
-    if records["id"].null_count:
-        records = name_after_content(records)
-    records = records.sort_by("id")
+    records = name_after_content(records).sort_by("id")
     ids = records["id"].combine_chunks()
     if len(ids) > 1:
         repeated = pc.unique(ids[1:].filter(pc.equal(ids[1:], ids[:-1])))

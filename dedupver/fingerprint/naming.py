@@ -23,6 +23,8 @@ def name_after_content(records: pa.Table) -> pa.Table:
     Copies are numbered in the order of source, split, time, quality and place, nulls last: which of two equal rows
     has which name says nothing. One without a readable part is named after its place.
     """
+    if not records["id"].null_count:
+        return records
     ids = records["id"].combine_chunks()
     unnamed = records.select([*_ORDER, "parts"]).filter(ids.is_null())
     keys = pa.concat_arrays([_keys(batch) for batch in unnamed.to_batches(_BATCH)])
