@@ -20,10 +20,11 @@ from dedupver.records.tables import Table
 from dedupver.schema import IntegrityError, SourceError, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.records.formats import Block, Row
 
 GROUP_BYTES: Final = 64 << 20
 """A row group of Parquet is written when it holds so many bytes in memory."""
@@ -78,11 +79,13 @@ class _Folder:
         kind = kind_of(path, self._source)
         place.parent.mkdir(parents=True, exist_ok=True)
         count = 0
-        for row in _write_parquet(table, place, rows) if kind == "parquet" else _write_lines(table, kind, place, rows):
-            image = table.image_path(row)
-            if image:
-                self._link(image)
-            count += 1
+        blocks = _write_parquet(table, place, rows) if kind == "parquet" else _write_lines(table, kind, place, rows)
+        for block in blocks:
+            count += len(block)
+            for row in block.naming():
+                image = _image_path(table, row)
+                if image:
+                    self._link(image)
         if count != len(rows):
             raise _changed(path, f"it has {count} of the {len(rows)} rows to keep")
 
@@ -111,39 +114,47 @@ def _by_path(kept: pa.Table) -> Iterator[tuple[str, Rows]]:
         yield kept["path"][begin].as_py(), rows[begin:end]
 
 
-def _write_lines(table: Table, kind: str | None, place: Path, rows: Rows) -> Iterator[Mapping[str, object]]:
-    """Copy what precedes the rows, the kept rows and blank lines, byte for byte; yield each kept row."""
+def _write_lines(table: Table, kind: str | None, place: Path, rows: Rows) -> Iterator[Block]:
+    """Copy what precedes the rows, the kept rows and blank lines, byte for byte; yield the kept rows."""
     begin = lines.after_bom(table.file)
     header = separated.header(table.file, begin) if kind == "csv" else b""
     begin += len(header)
     form = line_format(table, kind or "jsonl", header)
+    at = 0
     with table.file.open("rb") as file, place.open("xb") as out:
         out.write(file.read(begin))
-        wanted = iter(rows.tolist())
-        following = next(wanted, None)
-        records = lines.records(table.file, begin, table.file.stat().st_size, table.longest, quoted=form.quoted)
-        for number, line in enumerate(records):
-            if line is not None and (number == following or form.blank(line)):
-                out.write(line)
-            if number == following and line is not None:
-                following = next(wanted, None)
-                yield form.parse(line) if table.image_columns() else {}
+        for block in lines.records(table, begin, table.file.stat().st_size, form):
+            kept = np.zeros(len(block), np.bool_)
+            kept[_within(rows, at, len(block))] = True
+            out.write(block.only(kept | block.blank()).data())
+            yield block.only(kept)
+            at += len(block)
 
 
-def _write_parquet(table: Table, place: Path, rows: Rows) -> Iterator[Mapping[str, object]]:
-    """Write the kept rows with the schema, metadata and compression of the source; yield what names their images."""
+def _image_path(table: Table, row: Row) -> str | None:
+    if row is None:
+        raise Unreadable("bad_row", "a blank line")
+    if isinstance(row, Unreadable):
+        raise row
+    return table.image_path(row)
+
+
+def _write_parquet(table: Table, place: Path, rows: Rows) -> Iterator[Block]:
+    """Write the kept rows with the schema, metadata and compression of the source; yield them."""
     with (
         parquet.open_file(table.file) as file,
         place.open("xb") as out,
         pq.ParquetWriter(out, file.schema_arrow, **_like(file)) as writer,
     ):
         held: list[pa.RecordBatch] = []
+        size = 0
         for batch in _kept_batches(file, rows):
             held.append(batch)
-            if sum(each.nbytes for each in held) >= GROUP_BYTES:
+            size += batch.nbytes
+            if size >= GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(held))
-                held = []
-            yield from parquet.rows_of(batch.select(parquet.naming_images(batch.schema, table)))
+                held, size = [], 0
+            yield parquet.Batch(table, batch)
         if held:
             writer.write_table(pa.Table.from_batches(held))
 

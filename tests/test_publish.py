@@ -221,7 +221,7 @@ def test_parquet_is_a_partition(
     pq.write_table(table, root / "raw/a.parquet", row_group_size=group)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GROUP_BYTES", held)
-        patch.setattr(parquet, "BATCH_ROWS", batch)
+        patch.setattr(parquet, "STEP_ROWS", batch)
         for name, taken in (("kept", True), ("dropped", False)):
             write(root / "raw", root / name, *(("a.parquet", i) for i, k in enumerate(keep) if k is taken))
             expected = table.filter(pa.array([k is taken for k in keep]))

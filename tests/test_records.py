@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dedupver.params import Columns, Source
-from dedupver.records import Task, lines, plan, read, record
+from dedupver.records import Task, columns, lines, parquet, plan, read, record
+from dedupver.records.tables import Table
 from dedupver.schema import RAW, SourceError
 
 PLAN = importlib.import_module("dedupver.records.plan")  # the package's name `plan` is the function
@@ -63,7 +65,10 @@ def small(monkeypatch: pytest.MonkeyPatch, *, size: int, rows: int, block: int) 
     monkeypatch.setattr(PLAN, "TASK_ROWS", rows)
     monkeypatch.setattr(PLAN, "TASK_FILES", rows)
     monkeypatch.setattr(lines, "BLOCK", block)
-    monkeypatch.setattr(record, "BATCH_ROWS", 3)
+    for module in (record, lines):
+        monkeypatch.setattr(module, "BATCH_ROWS", 3)
+    monkeypatch.setattr(parquet, "STEP_ROWS", 2)
+    monkeypatch.setattr(parquet, "WIDE", 2)
 
 
 # --- whole files
@@ -578,11 +583,177 @@ def test_files_are_cut_by_number_and_size(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch ends with the record that makes it large, or with its last row."""
+    """A batch ends with the file or the image that makes it large, and a table's with the last row of its block."""
     monkeypatch.setattr(record, "BATCH_BYTES", 10)
-    put(tmp_path, "a.jsonl", jsonl({"text": "x" * 12}, {"text": "x" * 6}, {"text": "x" * 6}, {"text": "x"}))
-    (task,) = plan(tmp_path, Source())
-    assert [batch.num_rows for batch in read(tmp_path, task, Source())] == [1, 2, 1]
+    monkeypatch.setattr(lines, "BATCH_ROWS", 5)
+    for name, size in (("a", 12), ("b", 6), ("c", 6)):
+        put(tmp_path, f"{name}.png", b"x" * size)
+        put(tmp_path, f"{name}.txt", "x" * size)
+    names = ["a.png", "b.png", None, "c.png", None, "b.png", None]
+    put(tmp_path, "t.jsonl", jsonl(*({"text": "x", "image": name} for name in names)))
+    sizes = [[batch.num_rows for batch in read(tmp_path, task, Source())] for task in plan(tmp_path, Source())]
+    assert sizes == [[1, 2], [1, 3, 1, 2]]
+
+
+# --- columns and rows
+
+JSON_VALUES = st.one_of(
+    st.builds(
+        json.dumps, st.text(st.sampled_from(' aB"\\/\n\t\0\x1c\x85é\u3000日😀\ud800:{[')), ensure_ascii=st.booleans()
+    ),
+    st.sampled_from(
+        ["0", "-0", "1.10", "-1.5e-3", "1E+5", "1e400", "12345678901234567890123", "01", "1.", ".5", "1e", "-"]
+    ),
+    st.sampled_from(
+        ["NaN", "-Infinity", "null", "true", "false", "nul", "", '"', '"\\x"', '"\\u12"', '"\\ud83d\\u0041"']
+    ),
+    st.sampled_from(
+        ["[]", "{}", '[1,{"a":[],"b":"]"}]', '{"a":1,"a":2}', '{"a":1,"\\u0061":2}', "[1,]", "[[[[]]]]", "[}"]
+    ),
+    st.sampled_from(['"dev"', '"Test"', '"0.5"', '" 2 "', '"1_0"', '""', '"a.png"', '"nowhere.png"']),
+)
+JSON_KEYS = st.sampled_from(["id", "text", "image", "caption", "source", "split", "time", "quality", "x", "t\\u0065xt"])
+JSON_SPACE = st.sampled_from(["", "", "", " ", "\t", "\r", "\x0b"])
+JSON_PAIRS = st.builds('{0}"{1}"{0}:{0}{2}{0}'.format, JSON_SPACE, JSON_KEYS, JSON_VALUES)
+JSON_LINES = st.one_of(
+    st.lists(JSON_PAIRS, max_size=5).map(lambda pairs: "{" + ",".join(['"id":"a"', '"text":"x y"', *pairs]) + "}"),
+    st.lists(JSON_PAIRS, max_size=5).map(lambda pairs: "{" + ",".join(pairs) + "}"),
+    JSON_VALUES,
+    JSON_SPACE,
+)
+CSV_FIELDS = st.sampled_from(
+    ["", "x", '"x, y"', '"a\n""b"""', '""', "é", " ", "\u3000", '5"', '"x"y', ' "x"', "a\rb", "\0", "\ud800", "a.png", "dev", "0.5", '"']
+)  # fmt: skip
+ARROW_VALUES: list[tuple[pa.DataType, list[Any]]] = [
+    (pa.string(), [b"x y", b"", b" ", "é\u3000".encode(), b"\xff", b"dev", b"a.png", b"0.5", b" 1_0 ", b"nan"]),
+    (pa.large_string(), [b"x", b"\xed\xa0\x80", "\u2028".encode()]),
+    (pa.string_view(), ["x", "a.png", ""]),
+    (pa.binary(), [b"x", b"0.5", b"\xff", b""]),
+    (pa.binary(2), [b"ab", b"\xffa", b"  "]),
+    (pa.dictionary(pa.int8(), pa.string()), ["x", "Test", ""]),
+    (pa.int64(), [0, -1, 2**62 + 1]),
+    (pa.float32(), [0.1, float("nan"), float("inf")]),
+    (pa.timestamp("us"), [0, 1]),
+    (pa.decimal128(5, 2), [1, 2]),
+    (pa.bool_(), [True, False]),
+    (pa.list_(pa.string()), [["x"], []]),
+    (pa.struct([("a", pa.string())]), [{"a": "x"}]),
+    (pa.struct([("bytes", pa.binary()), ("path", pa.string())]), [{"bytes": b"i", "path": None}, {"bytes": None, "path": "a.png"}, {}]),
+    (pa.null(), [None]),
+]  # fmt: skip
+
+
+def column(kind: pa.DataType, values: list[Any]) -> pa.Array:
+    """Return values, or the bytes of strings, as a column."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pa.array(values, pa.binary() if kind == pa.string() else pa.large_binary()).view(kind)
+    return pa.array(values, kind)
+
+
+def seen_one_by_one(patch: pytest.MonkeyPatch) -> None:
+    """Leave every row to `Table.record`."""
+
+    def records(*given: Any) -> pa.RecordBatch:
+        batch = COLUMNS(*given)
+        given[-1][:] = False
+        return batch
+
+    patch.setattr(columns, "records", records)
+
+
+def both_ways(root: Path, source: Source) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the records of a source as they are read, and as they are read row by row."""
+    fast = all_of(root, source)
+    with pytest.MonkeyPatch.context() as patch:
+        seen_one_by_one(patch)
+        return fast, all_of(root, source)
+
+
+COLUMNS = columns.records
+SMALL_LIMITS = st.builds(
+    Source,
+    columns=st.builds(Columns, id=st.sampled_from(["id", None]), image=st.sampled_from(["image", None])),
+    max_text_bytes=st.sampled_from([4, 100]),
+    max_json_depth=st.sampled_from([2, 100]),
+)
+
+
+@QUICK
+@given(
+    rows=st.lists(JSON_LINES, max_size=8), end=st.sampled_from(["\n", "\r\n"]), source=SMALL_LIMITS, last=st.booleans()
+)
+def test_columns_of_json_lines_say_what_rows_say(
+    tmp_path: Path, rows: list[str], end: str, source: Source, *, last: bool
+) -> None:
+    """The compiled scan takes a line only where the parser gives the same record; what it leaves is parsed."""
+    text = end.join(rows) + end * last
+    put(tmp_path, "a.png", PNG)
+    put(tmp_path, "a.jsonl", b'{"id": "0", "text": "x"}\n' + text.encode("utf-8", "surrogatepass"))
+    fast, slow = both_ways(tmp_path, source)
+    assert fast == slow
+
+
+@QUICK
+@given(rows=st.lists(st.lists(CSV_FIELDS, min_size=4, max_size=5), max_size=8), source=SMALL_LIMITS)
+def test_columns_of_csv_say_what_rows_say(tmp_path: Path, rows: list[list[str]], source: Source) -> None:
+    """As above, with quotes, empty fields and too many fields."""
+    text = "".join(",".join(row) + "\n" for row in [["id", "text", "caption", "image"], *rows])
+    put(tmp_path, "a.png", PNG)
+    put(tmp_path, "a.csv", text.encode("utf-8", "surrogatepass"))
+    fast, slow = both_ways(tmp_path, source)
+    assert fast == slow
+
+
+@QUICK
+@given(data=st.data(), source=SMALL_LIMITS, n=st.integers(1, 9))
+def test_columns_of_parquet_say_what_rows_say(tmp_path: Path, data: st.DataObject, source: Source, n: int) -> None:
+    """Whatever the types of the columns are."""
+    table = {}
+    for name in ("id", "text", "image", "caption", "source", "split", "time", "quality"):
+        kind, values = data.draw(st.sampled_from(ARROW_VALUES[:1] * 8 + ARROW_VALUES))
+        table[name] = column(kind, data.draw(st.lists(st.sampled_from([*values, None]), min_size=n, max_size=n)))
+    put(tmp_path, "a.png", PNG)
+    pq.write_table(pa.table(table), tmp_path / "a.parquet", row_group_size=4)
+    fast, slow = both_ways(tmp_path, source)
+    assert repr(fast) == repr(slow)  # NaN is not itself
+
+
+def test_plain_rows_are_not_seen_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Escapes, numbers, nested values and quotes are plain; a caption may be missing."""
+    rows = [{"id": i, "text": 'é\n"😀', "meta": {"a": [1.5e3, True, None]}, "split": "dev"} for i in range(3)]
+    put(tmp_path, "a.jsonl", jsonl(*rows) + json.dumps({"id": "d", "caption": " é"}, ensure_ascii=False) + "\n")
+    put(tmp_path, "b.csv", 'id,text,caption\ne,"two\n""lines""",\nf,5" disk,x\n')
+    pq.write_table(pa.table({"id": [1, 2], "text": ["x", None], "caption": ["y", "z"]}), tmp_path / "c.parquet")
+    monkeypatch.setattr("dedupver.records.tables.Table.record", None)
+    found = all_of(tmp_path, Source(columns=Columns(id="id")))
+    assert [r["id"] for r in found] == ["0", "1", "2", "d", "e", "f", "1", "2"]
+    assert found[0]["text"].decode() == rows[0]["text"]
+    assert [(r["text"], r["caption"]) for r in found[4:]] == [
+        (b'two\n"lines"', None),
+        (b'5" disk', b"x"),
+        (b"x", b"y"),
+        (None, b"z"),
+    ]
+
+
+def test_what_is_solid_is_no_white_space() -> None:
+    """Of all characters, those that Python calls white space and no others make an empty text."""
+    characters = [chr(i) for i in range(0x110000) if not 0xD800 <= i < 0xE000]
+    solid = pc.match_substring_regex(pa.array(characters), columns.SOLID).to_numpy(zero_copy_only=False)
+    assert solid.tolist() == [not c.isspace() for c in characters]
+
+
+def test_images_that_are_there_as_bytes_are_not_looked_for(tmp_path: Path) -> None:
+    """A row group whose images all have bytes names no file, whatever their paths say."""
+    hf = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    inline, named = {"bytes": b"i", "path": "a.png"}, {"bytes": None, "path": "b.png"}
+    pq.write_table(
+        pa.table({"image": pa.array([inline, inline, inline, named], hf)}), tmp_path / "t.parquet", row_group_size=2
+    )
+    data = bytearray((tmp_path / "t.parquet").read_bytes())
+    data[4:20] = b"\xff" * 16  # of the first row group
+    put(tmp_path, "t.parquet", bytes(data))
+    assert list(parquet.naming(Table(tmp_path, "t.parquet", Source()))) == [{"image": named}]
 
 
 @QUICK

@@ -26,5 +26,6 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBat
     """
     if task.code:
         return batches([Raw.broken(task.paths[0], source, task.code, task.detail)])
-    of_format = files.read if task.format == "file" else formats.read
-    return batches(of_format(root.resolve(), task, source))
+    if task.format == "file":
+        return batches(files.read(root.resolve(), task, source))
+    return formats.read(root.resolve(), task, source)

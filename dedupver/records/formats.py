@@ -1,62 +1,118 @@
-"""The formats of tables under one interface: the rows of a task, and the records that they hold."""
+"""The formats of tables under one interface: the rows of a task, the records that they hold, the images they name."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from dedupver.records import lines, parquet
+import numpy as np
+
+from dedupver.records import columns, lines, parquet, separated
 from dedupver.records.jsonl import JsonLines
 from dedupver.records.paths import reason
-from dedupver.records.separated import Separated
+from dedupver.records.record import batches, filled
 from dedupver.records.tables import Table
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    import pyarrow as pa
+
     from dedupver import params
+    from dedupver.records.cells import Cells, Mask, Rows
     from dedupver.records.record import Raw, Task
 
+    Row = Mapping[str, object] | Unreadable | None
 
-def read(root: Path, task: Task, source: params.Source) -> Iterator[Raw]:
-    """Yield one record for each row that is not blank; one for all the rest where the file turns out to be damaged."""
+
+class Block(Protocol):
+    """Some rows of a table, to be seen as columns or one by one."""
+
+    def __len__(self) -> int:
+        """Return the number of rows, blank lines included."""
+
+    def columns(self, names: Collection[str]) -> tuple[dict[str, Cells], Mask]:
+        """Return the columns that are there, by name, and which rows are plain: `rows` has to say of the others."""
+
+    def rows(self, places: Rows) -> Iterator[Row]:
+        """Yield the rows at some places: a mapping of columns to values, a verdict, or None for a blank line."""
+
+    def naming(self) -> Iterator[Row]:
+        """Yield the rows that may name an image file, and those of which nothing can be read."""
+
+
+def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBatch]:
+    """Yield a record for each row that is not blank; one for all the rest where the file turns out to be damaged."""
     table = Table(root, task.paths[0], source)
     number = task.first_row
     try:
-        for row in rows(table, task):
-            if isinstance(row, Unreadable):
-                yield table.quarantined(number, row)
-            elif row is not None:
-                yield table.record(number, row)
-            number += 1
+        for block in blocks(table, task, table.used()):
+            yield from _records(table, number, block)
+            number += len(block)
     except parquet.DAMAGED as error:
-        yield table.quarantined(number, Unreadable("unreadable_file", f"damaged from this row on: {reason(error)}"))
+        verdict = Unreadable("unreadable_file", f"damaged from this row on: {reason(error)}")
+        yield from batches([table.quarantined(number, verdict)])
 
 
-def rows(table: Table, task: Task) -> Iterator[Mapping[str, object] | Unreadable | None]:
-    """Yield the rows of a task: a mapping of columns to values, a verdict, or None for a blank line.
+def blocks(table: Table, task: Task, names: Collection[str]) -> Iterator[Block]:
+    """Yield the rows of a task, some at a time; of Parquet, the columns named alone.
 
     Raises one of parquet.DAMAGED.
     """
     if task.format == "parquet":
-        yield from parquet.rows(table, task.start, task.stop)
-        return
+        return parquet.batches(table, task.start, task.stop, names)
     form = line_format(table, task.format, task.header)
-    for line in lines.records(table.file, task.start, task.stop, table.longest, quoted=form.quoted):
-        if line is None:
-            yield Unreadable("huge_text", f"the row has more than {table.longest} bytes")
-        else:
-            yield None if form.blank(line) else _parsed(form, line)
+    return lines.records(table, task.start, task.stop, form)
 
 
 def line_format(table: Table, name: str, header: bytes) -> lines.Format:
     """Return how the lines of a table are read."""
-    return Separated(table, header) if name == "csv" else JsonLines(table.params.max_json_depth)
+    return separated.Separated(table, header) if name == "csv" else JsonLines(table.params.max_json_depth)
 
 
-def _parsed(form: lines.Format, line: bytes) -> Mapping[str, object] | Unreadable:
-    try:
-        return form.parse(line)
-    except Unreadable as verdict:
-        return verdict
+def rows(table: Table, task: Task) -> Iterator[Row]:
+    """Yield the rows of a task one by one.
+
+    Raises one of parquet.DAMAGED.
+    """
+    for block in blocks(table, task, table.used()):
+        yield from block.rows(np.arange(len(block)))
+
+
+def count(table: Table, task: Task) -> int:
+    """Return the number of rows of a task that are not blank.
+
+    Raises one of parquet.DAMAGED.
+    """
+    if task.format == "parquet":
+        return task.stop - task.start
+    form = line_format(table, task.format, task.header)
+    blocks = lines.records(table, task.start, task.stop, form)
+    return sum(len(block) - int(block.blank().sum()) for block in blocks)
+
+
+def naming(table: Table, task: Task) -> Iterator[Row]:
+    """Yield the rows of a task that may name an image file; all those of a Parquet file with its first task.
+
+    Raises one of parquet.DAMAGED.
+    """
+    if task.format == "parquet":
+        yield from parquet.naming(table) if task.start == 0 else ()
+    elif task.format != "csv" or set(table.image_columns()) & set(separated.cells(task.header)):
+        for block in blocks(table, task, table.image_columns()):
+            yield from block.naming()
+
+
+def _records(table: Table, number: int, block: Block) -> Iterator[pa.RecordBatch]:
+    found, plain = block.columns(table.used())
+    batch = columns.records(table, number, found, plain)
+    places = np.flatnonzero(~plain)
+    rows = zip(places.tolist(), block.rows(places), strict=True)
+    return filled(batch, ((at, _record(table, number + at, row)) for at, row in rows))
+
+
+def _record(table: Table, number: int, row: Row) -> Raw | None:
+    if row is None:
+        return None
+    return table.quarantined(number, row) if isinstance(row, Unreadable) else table.record(number, row)

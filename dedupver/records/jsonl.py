@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from dedupver.records import scan_json
+from dedupver.records.cells import raw
 from dedupver.records.tables import Number
 from dedupver.schema import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from dedupver.records.cells import Cells, Mask
 
 _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL)
 
@@ -43,6 +52,10 @@ class JsonLines:
         if not isinstance(value, dict):
             raise Unreadable("bad_row", f"no object but a {type(value).__name__}")
         return value
+
+    def scan(self, lines: pa.LargeBinaryArray, plain: Mask, names: Sequence[str]) -> dict[str, Cells]:
+        """Return columns of the lines that `plain` marks; unmark those that are not plainly well."""
+        return scan_json.scan(*raw(lines), plain, names, self._max_depth)
 
 
 def _check_depth(text: str, limit: int) -> None:

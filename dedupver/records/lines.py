@@ -1,4 +1,4 @@
-"""Formats made of lines: where their records end, found block by block, and their bytes, one record at a time.
+"""Formats made of lines: where their records end, found block by block, and the records, as arrays of their bytes.
 
 A record of CSV may hold line ends in quotes, so each byte is read in the state that those before it leave.
 """
@@ -6,26 +6,29 @@ A record of CSV may hold line ends in quotes, so each byte is read in the state 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+import pyarrow as pa
 
+from dedupver.records.cells import NONE, decoded, marks, raw
 from dedupver.records.paths import BOM
+from dedupver.records.record import BATCH_ROWS
+from dedupver.records.scan_csv import START, record_ends
+from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from dedupver.records.cells import Cells, Mask, Rows
+    from dedupver.records.tables import Table
+
 BLOCK: Final = 4 << 20
-_NEWLINE, _COMMA, _QUOTE = 10, 44, 34
-_FIELD, _BARE, _QUOTED, _AFTER_QUOTE = (
-    0,
-    1,
-    2,
-    3,
-)  # at the start of a field, within one, in quotes, after a quote in quotes
+_NEWLINE: Final = ord("\n")
+_SPACE: Final = marks(b" \t\n\r\v\f")  # one of which a blank line begins with
 
 
 class Format(Protocol):
@@ -40,6 +43,9 @@ class Format(Protocol):
     def parse(self, line: bytes) -> dict[str, object]:
         """Return a row by column, or raise Unreadable."""
 
+    def scan(self, lines: pa.LargeBinaryArray, plain: Mask, names: Sequence[str]) -> dict[str, Cells]:
+        """Return columns of the lines that `plain` marks, as `parse` gives them; unmark those that it has to see."""
+
 
 def after_bom(path: Path) -> int:
     """Return the offset of the first record: a byte order mark is none of it. Raises OSError."""
@@ -47,22 +53,85 @@ def after_bom(path: Path) -> int:
         return len(BOM) if file.read(len(BOM)) == BOM else 0
 
 
-def records(path: Path, start: int, stop: int, limit: int, *, quoted: bool) -> Iterator[bytes | None]:
-    """Yield the records between two offsets with their line ends; None for one longer than `limit` bytes.
+@dataclass(frozen=True)
+class Lines:
+    """Some records of one file with their line ends (formats.Block); null stands for one that is too long."""
 
-    Raises OSError.
+    table: Table
+    form: Format
+    lines: pa.LargeBinaryArray
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.lines)
+
+    def columns(self, names: Collection[str]) -> tuple[dict[str, Cells], Mask]:
+        """Return columns by name, and which records are plain."""
+        plain = decoded(self.lines)[1] & self.lines.is_valid().to_numpy(zero_copy_only=False)
+        return self.form.scan(self.lines, plain, list(names)), plain
+
+    def rows(self, places: Rows) -> Iterator[Mapping[str, object] | Unreadable | None]:
+        """Yield the rows at some places, a verdict, or None for a blank line."""
+        for line in self.lines.take(pa.array(places)).to_pylist():
+            if line is None:
+                yield Unreadable("huge_text", f"the row has more than {self.table.longest} bytes")
+            else:
+                yield None if self.form.blank(line) else self._parsed(line)
+
+    def naming(self) -> Iterator[Mapping[str, object] | Unreadable | None]:
+        """Yield the rows that may name an image file, and those that are not plain."""
+        if not self.table.image_columns():
+            return iter(())
+        found, plain = self.columns(self.table.image_columns())
+        for cells in found.values():
+            plain &= cells.kinds == NONE
+        return self.rows(np.flatnonzero(~plain))
+
+    def blank(self) -> Mask:
+        """Return which lines hold no record."""
+        data, edges = raw(self.lines)
+        found = np.zeros(len(self), np.bool_)
+        begins = np.flatnonzero(np.diff(edges))
+        for i in begins[_SPACE[data[edges[begins]]] > 0]:
+            line = self.lines[i].as_py()
+            found[i] = line is not None and self.form.blank(line)
+        return found
+
+    def only(self, chosen: Mask) -> Lines:
+        """Return some of the records, without those that are too long."""
+        chosen = chosen & self.lines.is_valid().to_numpy(zero_copy_only=False)
+        return Lines(self.table, self.form, self.lines.filter(pa.array(chosen)))
+
+    def data(self) -> memoryview:
+        """Return the bytes of all records."""
+        data, edges = raw(self.lines)
+        return data[edges[0] : edges[-1]].data
+
+    def _parsed(self, line: bytes) -> Mapping[str, object] | Unreadable:
+        try:
+            return self.form.parse(line)
+        except Unreadable as verdict:
+            return verdict
+
+
+def records(table: Table, start: int, stop: int, form: Format) -> Iterator[Lines]:
+    """Yield the records between two offsets, some at a time.
+
+    Memory is that of a block and of the largest record within the limit. Raises OSError.
     """
-    at = start
-    with path.open("rb") as scanned, path.open("rb") as file:
-        file.seek(start)
-        for found in ends(scanned, start, stop, quoted=quoted):
-            for end in found.tolist():
-                if end - at > limit:
-                    file.seek(end)
-                    yield None
-                else:
-                    yield file.read(end - at)
-                at = end
+    held: list[bytes] = []  # of the record that has not ended yet
+    size = 0  # its bytes so far; beyond the limit they are not held
+    with table.file.open("rb") as file:
+        for block, found in _blocks(file, start, stop, quoted=form.quoted):
+            if len(found):
+                end = int(found[-1])
+                arrays = _arrays([*held, block[:end]], np.concatenate([[0], found + size]), table.longest)
+                yield from (Lines(table, form, array) for array in arrays)
+                held, size, block = [], 0, block[end:]  # noqa: PLW2901 - what is left of it
+            held.append(block)
+            size += len(block)
+            if size > table.longest:
+                held.clear()
 
 
 def cuts(path: Path, start: int, size: int, rows: int, *, quoted: bool) -> Iterator[tuple[int, int, int]]:
@@ -88,43 +157,36 @@ def ends(file: BinaryIO, start: int, stop: int, *, quoted: bool) -> Iterator[npt
 
     The last record may lack a line end.
     """
+    at = start
+    for block, found in _blocks(file, start, stop, quoted=quoted):
+        if len(found):
+            yield found + at
+        at += len(block)
+
+
+def _blocks(file: BinaryIO, start: int, stop: int, *, quoted: bool) -> Iterator[tuple[bytes, npt.NDArray[np.int64]]]:
+    """Yield a file's bytes, and the places in them just past each record; for an end that is missing, none and 0."""
     file.seek(start)
-    at, last, state = start, start, _FIELD
+    at, state, open_ = start, START, False
     while at < stop and (block := file.read(min(BLOCK, stop - at))):
         data = np.frombuffer(block, np.uint8)
         if quoted:
-            found, state = _quoted_ends(data, state)
+            found, state = record_ends(data, state)
         else:
             found = np.flatnonzero(data == _NEWLINE)
-        if len(found):
-            yield found + (at + 1)
-            last = at + int(found[-1]) + 1
+        yield block, found + 1
         at += len(block)
-    if last < at:
-        yield np.array([at])
+        open_ = not len(found) or int(found[-1]) + 1 < len(block)
+    if open_:
+        yield b"", np.zeros(1, np.int64)
 
 
-@njit(cache=True, nogil=True)
-def _quoted_ends(data: npt.NDArray[np.uint8], state: int) -> tuple[npt.NDArray[np.int64], int]:
-    """Return the places of line ends outside quotes and the state at the end of the block.
-
-    The states are those of CPython's _csv.c: a quote within a bare field is a character like any other.
-    """
-    found = np.empty(np.count_nonzero(data == _NEWLINE), np.int64)
-    n = 0
-    for i in range(len(data)):
-        c = data[i]
-        if state == _QUOTED:
-            if c == _QUOTE:
-                state = _AFTER_QUOTE
-        elif c == _NEWLINE:
-            found[n] = i
-            n += 1
-            state = _FIELD
-        elif c == _COMMA:
-            state = _FIELD
-        elif c == _QUOTE and state != _BARE:
-            state = _QUOTED
-        else:
-            state = _BARE
-    return found[:n], state
+def _arrays(pieces: list[bytes], edges: npt.NDArray[np.int64], limit: int) -> Iterator[pa.LargeBinaryArray]:
+    """Yield records of which record i lies between edges i and i + 1, and the beginning of the first may be missing."""
+    data = b"".join(pieces)
+    huge = np.diff(edges) > limit
+    valid = pa.py_buffer(np.packbits(~huge, bitorder="little")) if huge.any() else None
+    offsets = np.maximum(edges - (int(edges[-1]) - len(data)), 0)
+    lines = pa.Array.from_buffers(pa.large_binary(), len(huge), [valid, pa.py_buffer(offsets), pa.py_buffer(data)])
+    for i in range(0, len(lines), BATCH_ROWS):
+        yield lines[i : i + BATCH_ROWS]

@@ -4,34 +4,73 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dedupver.records import values
 from dedupver.records.record import BATCH_BYTES, BATCH_ROWS
-from dedupver.records.tables import Number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from dedupver.records.cells import Cells, Mask, Rows
     from dedupver.records.tables import Table
 
 DAMAGED: Final = (pa.ArrowException, OSError, UnicodeDecodeError)
+STEP_ROWS: Final = 2_000
+"""Rows that are read and published at a time: the row groups of what is published depend on it."""
+WIDE: Final = BATCH_ROWS // STEP_ROWS
 PIECES: Final = 8
 """At most so many chunks of one row group: each but the first decodes those before it once more."""
 
-_STRINGS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-_BINARIES: Final = (
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_binary_view,
-    pa.types.is_fixed_size_binary,
-)
 _BUFFER: Final = 1 << 20
-_WRONG: Final = object()
-"""A value of a type that no field takes."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of one file (formats.Block)."""
+
+    table: Table
+    batch: pa.RecordBatch
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.batch.num_rows)
+
+    def columns(self, names: Collection[str]) -> tuple[dict[str, Cells], Mask]:
+        """Return columns by name, and which rows are plain."""
+        plain = np.ones(len(self), np.bool_)
+        found = {name: self._cells(name, plain) for name in self.batch.schema.names if name in names}
+        return found, plain
+
+    def rows(self, places: Rows) -> Iterator[Mapping[str, object]]:
+        """Yield the rows at some places with the values that `Table.record` takes."""
+        columns = [values.one_by_one(column, places) for column in self.batch.columns]
+        for row in zip(*columns, strict=True):
+            yield dict(zip(self.batch.schema.names, row, strict=True))
+
+    def naming(self) -> Iterator[Mapping[str, object]]:
+        """Yield the rows that may name an image file, without the other columns."""
+        images = self.batch.select(_naming(self.batch.schema, self.table))
+        named = np.zeros(len(self), np.bool_)
+        for column in images.columns:
+            named |= values.may_name(column)
+        return Batch(self.table, images).rows(np.flatnonzero(named))
+
+    def _cells(self, name: str, plain: Mask) -> Cells:
+        column = values.unwrapped(self.batch[name])
+        if name in self.table.image_columns() or (
+            name == self.table.columns.quality and values.is_bytes(column.type)  # a string may say a number, bytes not
+        ):
+            return values.opaque(column)
+        cells, good = values.cells(column)
+        plain &= good
+        return cells
 
 
 def open_file(path: Path) -> pq.ParquetFile:
@@ -59,52 +98,78 @@ def cuts(path: Path, size: int, rows: int) -> Iterator[tuple[int, int]]:
         yield begin, end
 
 
-def rows(table: Table, start: int, stop: int) -> Iterator[dict[str, object]]:
-    """Yield the rows of a range with the values that `Table.record` takes.
+def batches(table: Table, start: int, stop: int, names: Collection[str]) -> Iterator[Batch]:
+    """Yield the rows of a range, some at a time, with the columns that are named.
 
-    Raises one of DAMAGED.
+    Where a file is damaged it is read again in small steps, for what precedes the damage. Raises one of DAMAGED.
     """
     with open_file(table.file) as file:
-        columns = [name for name in file.schema_arrow.names if name in table.used()]
-        edges = [0, *itertools.accumulate(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))]
-        groups = [i for i, (begin, end) in enumerate(itertools.pairwise(edges)) if begin < stop and end > start]
-        at = edges[groups[0]]
-        for batch in file.iter_batches(batch_rows(file), row_groups=groups, columns=columns):
-            yield from rows_of(batch[max(0, start - at) : max(0, stop - at)])
-            at += batch.num_rows
-            if at >= stop:
+        columns = [name for name in file.schema_arrow.names if name in names]
+        for times in (WIDE, 1):
+            try:
+                for batch in _range(file, start, stop, columns, batch_rows(file, times)):
+                    yield Batch(table, batch)
+                    start += batch.num_rows
+            except DAMAGED:
+                if times == 1:
+                    raise
+            else:
                 return
 
 
-def images(table: Table) -> Iterator[dict[str, object]]:
-    """Yield the column of images alone, if it can name files, a row at a time.
+def _range(file: pq.ParquetFile, start: int, stop: int, columns: list[str], step: int) -> Iterator[pa.RecordBatch]:
+    edges = [0, *itertools.accumulate(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))]
+    groups = [i for i, (begin, end) in enumerate(itertools.pairwise(edges)) if begin < stop and end > start]
+    at = edges[groups[0]]
+    for batch in file.iter_batches(step, row_groups=groups, columns=columns, use_threads=False):
+        chosen = batch[max(0, start - at) : max(0, stop - at)]
+        if chosen.num_rows:
+            yield chosen
+        at += batch.num_rows
+        if at >= stop:
+            return
 
-    Raises one of DAMAGED.
+
+def naming(table: Table) -> Iterator[Mapping[str, object]]:
+    """Yield the rows of a file that may name an image file, without the other columns.
+
+    Row groups all of whose images are there as bytes are not read. Raises one of DAMAGED.
     """
     with open_file(table.file) as file:
-        names = naming_images(file.schema_arrow, table)
-        if names:
-            for batch in file.iter_batches(batch_rows(file), columns=names):
-                yield from rows_of(batch)
+        names = _naming(file.schema_arrow, table)
+        groups = [i for i in range(file.num_row_groups) if not all(_complete(file, i, name) for name in names)]
+        if groups:
+            for batch in file.iter_batches(batch_rows(file), row_groups=groups, columns=names):
+                yield from Batch(table, batch).naming()
 
 
-def naming_images(schema: pa.Schema, table: Table) -> list[str]:
-    """Return the columns of images, except those that hold nothing but bytes."""
-    return [name for name in table.image_columns() if name in schema.names and not _is_bytes(schema.field(name).type)]
+def batch_rows(file: pq.ParquetFile, times: int = 1) -> int:
+    """Return how many rows of a file are taken at a time, by the row group with the largest rows.
 
-
-def batch_rows(file: pq.ParquetFile) -> int:
-    """Return how many rows of a file fill a batch of bounded size, by the row group with the largest rows."""
+    At most STEP_ROWS rows of about BATCH_BYTES bytes, or so many times these rows if they have no more bytes than that.
+    """
     groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
     widest = max((group.total_byte_size // group.num_rows for group in groups if group.num_rows), default=1)
-    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, widest)))
+    fit = max(1, BATCH_BYTES // max(1, widest))
+    step = min(STEP_ROWS, fit)
+    return step * max(1, min(times, fit // step))
 
 
-def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, object]]:
-    """Yield the rows of a batch with the values that `Table.record` takes."""
-    columns = [_values(column) for column in batch.columns]
-    for row in zip(*columns, strict=True) if columns else [()] * batch.num_rows:
-        yield dict(zip(batch.schema.names, row, strict=True))
+def _naming(schema: pa.Schema, table: Table) -> list[str]:
+    """Return the columns of images, except those that hold nothing but bytes."""
+    names = [name for name in table.image_columns() if name in schema.names]
+    return [name for name in names if not values.is_bytes(schema.field(name).type)]
+
+
+def _complete(file: pq.ParquetFile, group: int, name: str) -> bool:
+    """Return whether the statistics of a row group tell that no image in it lacks its bytes."""
+    if not values.holds_bytes(file.schema_arrow.field(name).type):
+        return False
+    metadata = file.metadata.row_group(group)
+    chunks = (metadata.column(i) for i in range(metadata.num_columns))
+    leaf = next((chunk for chunk in chunks if chunk.path_in_schema == f"{name}.bytes"), None)
+    statistics = leaf and leaf.statistics
+    return bool(statistics and statistics.has_null_count and statistics.null_count == 0)
 
 
 def _pieces(path: Path, size: int, rows: int) -> Iterator[tuple[int, float]]:
@@ -116,55 +181,3 @@ def _pieces(path: Path, size: int, rows: int) -> Iterator[tuple[int, float]]:
         pieces = max(1, min(PIECES, math.ceil(weight), group.num_rows))
         edges = [group.num_rows * i // pieces for i in range(pieces + 1)]
         yield from ((end - begin, weight / pieces) for begin, end in itertools.pairwise(edges))
-
-
-def _values(array: pa.Array) -> Sequence[object]:
-    """Return the values of a column as `Table.record` takes them: a string that is no UTF-8 has lone surrogates."""
-    kind = array.type
-    if isinstance(array, pa.ExtensionArray):
-        return _values(array.storage)
-    if pa.types.is_dictionary(kind):
-        return _values(array.dictionary_decode())
-    if _is_string(kind):
-        return [value and value.decode("utf-8", "surrogateescape") for value in _as_bytes(array)]
-    if _is_bytes(kind):
-        return _as_bytes(array)
-    if pa.types.is_struct(kind):
-        return _structs(array)
-    return _numbers(array)
-
-
-def _as_bytes(array: pa.Array) -> list[bytes | None]:
-    values: list[bytes | None] = array.cast(pa.large_binary()).to_pylist()
-    return values
-
-
-def _structs(array: pa.StructArray) -> list[object]:
-    names = [array.type.field(i).name for i in range(array.type.num_fields)]
-    if not {"bytes", "path"} & set(names):
-        return _wrong(array)
-    children = dict(zip(names, array.flatten(), strict=True))
-    columns = {name: _values(children[name]) for name in ("bytes", "path") if name in children}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _numbers(array: pa.Array) -> list[object]:
-    """Numbers and times as they are written; what has no such form is _WRONG."""
-    if pa.types.is_nested(array.type) or pa.types.is_boolean(array.type):
-        return _wrong(array)
-    try:
-        return [None if value is None else Number(value) for value in array.cast(pa.string()).to_pylist()]
-    except pa.ArrowException:
-        return _wrong(array)
-
-
-def _wrong(array: pa.Array) -> list[object]:
-    return [_WRONG if valid else None for valid in array.is_valid().to_pylist()]
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    return any(of(kind) for of in _STRINGS)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return any(of(kind) for of in _BINARIES)

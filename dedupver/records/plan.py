@@ -14,7 +14,7 @@ from dedupver.records.tables import Table
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from dedupver import params
@@ -108,16 +108,9 @@ def _bound(root: Path, tasks: Iterable[Task], source: params.Source) -> set[str]
         if not task.code:
             table = Table(root, task.paths[0], source)
             with contextlib.suppress(*parquet.DAMAGED):  # `read` says so
-                found |= {path for row in _image_rows(table, task) if (path := table.image_path(row))}
+                rows = (row for row in formats.naming(table, task) if isinstance(row, dict))
+                found |= {path for row in rows if (path := table.image_path(row))}
     return found
-
-
-def _image_rows(table: Table, task: Task) -> Iterator[Mapping[str, object]]:
-    if task.format == "parquet":
-        return parquet.images(table) if task.start == 0 else iter(())
-    if task.format == "csv" and not set(table.image_columns()) & set(separated.cells(task.header)):
-        return iter(())
-    return (row for row in formats.rows(table, task) if isinstance(row, dict))
 
 
 def _size(path: Path) -> int:

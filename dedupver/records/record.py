@@ -6,17 +6,18 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+import numpy as np
 import pyarrow as pa
 
 from dedupver.records.paths import printable, role_of
 from dedupver.schema import RAW, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dedupver import params
 
-BATCH_ROWS: Final = 2_000
+BATCH_ROWS: Final = 8_000
 BATCH_BYTES: Final = 64 << 20
 DETAIL: Final = 200  # characters of a reason that are kept
 _FIELDS: Final = operator.attrgetter(*RAW.names)
@@ -59,6 +60,10 @@ class Raw:
     code: str | None = None
     detail: str | None = None
 
+    def size(self) -> int:
+        """Return the bytes of the payload."""
+        return len(self.text or b"") + len(self.image or b"") + len(self.caption or b"")
+
     def quarantine(self, verdict: Unreadable) -> Self:
         """Let the payload go, keep the reason, and make sure that the record has a name."""
         self.text = self.image = self.caption = None
@@ -79,7 +84,7 @@ def batches(rows: Iterable[Raw]) -> Iterator[pa.RecordBatch]:
     size = 0
     for row in rows:
         held.append(row)
-        size += len(row.text or b"") + len(row.image or b"") + len(row.caption or b"")
+        size += row.size()
         if len(held) >= BATCH_ROWS or size >= BATCH_BYTES:
             yield _batch(held)
             held, size = [], 0
@@ -87,7 +92,39 @@ def batches(rows: Iterable[Raw]) -> Iterator[pa.RecordBatch]:
         yield _batch(held)
 
 
+def filled(batch: pa.RecordBatch, rows: Iterable[tuple[int, Raw | None]]) -> Iterator[pa.RecordBatch]:
+    """Put records into some rows of a batch, given by row ascending, and leave out those for which None is given.
+
+    The batch is cut where what is put in reaches BATCH_BYTES bytes.
+    """
+    begin = size = 0
+    held: dict[int, Raw | None] = {}
+    for at, raw in rows:
+        held[at - begin] = raw
+        size += raw.size() if raw else 0
+        if size >= BATCH_BYTES:
+            yield from _filled(batch[begin : at + 1], held)
+            begin, size, held = at + 1, 0, {}
+    yield from _filled(batch[begin:], held)
+
+
+def _filled(batch: pa.RecordBatch, rows: Mapping[int, Raw | None]) -> Iterator[pa.RecordBatch]:
+    given = {at: raw for at, raw in rows.items() if raw}
+    order = np.arange(batch.num_rows)
+    order[list(rows)] = -1
+    order[list(given)] = range(batch.num_rows, batch.num_rows + len(given))
+    order = order[order >= 0]
+    if not len(order):
+        return
+    if not rows:
+        yield batch
+    elif len(given) == len(order):
+        yield _batch(list(given.values()))
+    else:
+        yield pa.concat_batches([batch, _batch(list(given.values()))]).take(pa.array(order))
+
+
 def _batch(rows: Sequence[Raw]) -> pa.RecordBatch:
-    columns = zip(*map(_FIELDS, rows), strict=True)
+    columns = zip(*map(_FIELDS, rows), strict=True) if rows else [()] * len(RAW)
     arrays = [pa.array(values, field.type) for values, field in zip(columns, RAW, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=RAW)

@@ -6,12 +6,17 @@ import csv
 import os
 from typing import TYPE_CHECKING, Final
 
-from dedupver.records import lines
+from dedupver.records import lines, scan_csv
+from dedupver.records.cells import raw
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    import pyarrow as pa
+
+    from dedupver.records.cells import Cells, Mask
     from dedupver.records.tables import Table
 
 LONGEST_HEADER: Final = 1 << 20
@@ -48,6 +53,16 @@ class Separated:
         if not has_image and self._text and row.get(self._text) and self._caption and not row.get(self._caption):
             row.pop(self._caption, None)
         return row
+
+    def scan(self, lines: pa.LargeBinaryArray, plain: Mask, names: Sequence[str]) -> dict[str, Cells]:
+        """Return columns of the records that `plain` marks; unmark those that are not plainly well."""
+        found = scan_csv.scan(*raw(lines), plain, self._names, names)
+        for name in found.keys() & set(self._images):
+            found[name] = found[name].without(found[name].lengths() == 0)
+        if self._text in found and self._caption in found:  # rows with an image are `parse`'s business
+            empty = (found[self._caption].lengths() == 0) & (found[self._text].lengths() > 0)
+            found[self._caption] = found[self._caption].without(empty)
+        return found
 
 
 def header(path: Path, start: int) -> bytes:

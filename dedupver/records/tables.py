@@ -46,9 +46,9 @@ class Table:
         self.longest = max(LONGEST_FACTOR * source.max_text_bytes, 1 << 20)
         self._is_metadata = PurePosixPath(path).stem == "metadata"
         self._images = self.image_columns()
-        self._role = role_of(path, source)
-        self._source = source_of(path)
-        self._split = split_of(path) or SPLITS.get(PurePosixPath(path).stem.lower())
+        self.role = role_of(path, source)
+        self.source = source_of(path)
+        self.split = split_of(path) or SPLITS.get(PurePosixPath(path).stem.lower())
 
     def check(self, columns: Collection[str]) -> None:
         """Raise SourceError where the columns of the file hold no part, or lack the id that params name."""
@@ -94,7 +94,7 @@ class Table:
 
     def record(self, number: int, row: Row) -> Raw:
         """Return the record that a row holds, quarantined if something is wrong with it."""
-        raw = Raw(self.path, number, self._role, source=self._source, split=self._split)
+        raw = Raw(self.path, number, self.role, source=self.source, split=self.split)
         try:
             if self.columns.id is not None:
                 raw.id = _id(row.get(self.columns.id))
@@ -106,7 +106,7 @@ class Table:
 
     def quarantined(self, number: int, verdict: Unreadable) -> Raw:
         """Return the record of a row of which nothing can be read; number -1: of the file."""
-        return Raw(self.path, number, self._role, source=self._source, split=self._split).quarantine(verdict)
+        return Raw(self.path, number, self.role, source=self.source, split=self.split).quarantine(verdict)
 
     def _payload(self, raw: Raw, row: Row) -> None:
         names, limit = self.columns, self.params.max_text_bytes
@@ -118,11 +118,11 @@ class Table:
 
     def _attributes(self, raw: Raw, row: Row) -> None:
         names = self.columns
-        raw.source = _string(row.get(names.source), "source") or self._source
+        raw.source = _string(row.get(names.source), "source") or self.source
         split = _string(row.get(names.split), "split")
-        raw.split = SPLITS.get(split.lower(), split) if split else self._split
+        raw.split = SPLITS.get(split.lower(), split) if split else self.split
         raw.time = _string(row.get(names.time), "time") or None
-        raw.quality = _float(row.get(names.quality))
+        raw.quality = as_float(row.get(names.quality))
 
     def _image(self, row: Row) -> object:
         return next((row[name] for name in self._images if name in row), None)
@@ -211,7 +211,8 @@ def _string(value: object, field: str) -> str | None:
     return _valid(value, field) if isinstance(value, str | bytes) else None
 
 
-def _float(value: object) -> float | None:
+def as_float(value: object) -> float | None:
+    """Return the finite number that a string or a Number says, None where it says none."""
     try:
         number = float(value) if isinstance(value, str) else math.nan
     except ValueError:

@@ -1,0 +1,87 @@
+"""Columns of tables as records: what `tables` says of a row, said of many at once where nothing is wrong with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedupver.records.cells import NONE, STRING
+from dedupver.records.paths import SPLITS
+from dedupver.records.tables import as_float
+from dedupver.schema import RAW
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dedupver.records.cells import Cells, Mask
+    from dedupver.records.tables import Table
+
+SOLID: Final = r"[^\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+"""Any character that Python does not call white space."""
+
+
+def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -> pa.RecordBatch:
+    """Return the records (schema RAW) of the rows from number `first` on; `found` holds columns by name.
+
+    Unmarks in `plain` the rows that are to be quarantined or name an image: what is returned for those means nothing,
+    `Table.record` has to see them.
+    """
+    n, names = len(plain), table.columns
+    for image in table.image_columns():
+        plain &= _missing(found.get(image), n)
+    plain &= ~(_missing(found.get(names.text), n) & _missing(found.get(names.caption), n))
+    fields = {
+        "path": pa.repeat(table.path, n),
+        "row": pa.array(np.arange(first, first + n)),
+        "role": pa.repeat(table.role, n),
+        "text": _text(found.get(names.text), table.params.max_text_bytes, plain),
+        "caption": _text(found.get(names.caption), table.params.max_text_bytes, plain),
+        "source": _strings(found.get(names.source), table.source, n),
+        "split": _splits(found.get(names.split), table.split, n),
+        "time": _strings(found.get(names.time), None, n),
+        "quality": _numbers(found.get(names.quality)),
+    }
+    if names.id is not None:
+        fields["id"] = _ids(found.get(names.id), plain)
+    nulls = (pa.nulls(n, field.type) if (array := fields.get(field.name)) is None else array for field in RAW)
+    return pa.RecordBatch.from_arrays(list(nulls), schema=RAW)
+
+
+def _missing(cells: Cells | None, n: int) -> Mask:
+    return np.ones(n, np.bool_) if cells is None else cells.kinds == NONE
+
+
+def _ids(cells: Cells | None, plain: Mask) -> pa.Array | None:
+    plain &= cells is not None and cells.lengths() > 0
+    return cells and cells.values.cast(pa.string())
+
+
+def _text(cells: Cells | None, limit: int, plain: Mask) -> pa.Array | None:
+    if cells is None:
+        return None
+    solid = pc.match_substring_regex(cells.values, SOLID).fill_null(False).to_numpy(zero_copy_only=False)
+    plain &= (cells.kinds == NONE) | ((cells.kinds == STRING) & solid & (cells.lengths() <= limit))
+    return cells.values.cast(pa.large_binary())
+
+
+def _strings(cells: Cells | None, otherwise: str | None, n: int) -> pa.Array:
+    """Return the values, and what stands for those that are missing or empty."""
+    default = pa.scalar(otherwise, pa.string())
+    if cells is None:
+        return pa.repeat(default, n)
+    return pc.if_else(pa.array(cells.lengths() > 0), cells.values.cast(pa.string()), default)
+
+
+def _splits(cells: Cells | None, otherwise: str | None, n: int) -> pa.Array:
+    if cells is not None:
+        words = cells.values.dictionary_encode()
+        known = [SPLITS.get(word.lower(), word) for word in words.dictionary.to_pylist()]
+        cells = cells._replace(values=pa.array(known, pa.large_string()).take(words.indices))
+    return _strings(cells, otherwise, n)
+
+
+def _numbers(cells: Cells | None) -> pa.Array | None:
+    return cells and pa.array(map(as_float, cells.values.to_pylist()), pa.float64(), size=len(cells.values))

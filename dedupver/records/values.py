@@ -1,0 +1,138 @@
+"""Values of Arrow columns of every type: as cells, and one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dedupver.records.cells import NONE, NUMBER, OTHER, STRING, Cells, decoded
+from dedupver.records.tables import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dedupver.records.cells import Mask, Rows
+
+_STRINGS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BINARIES: Final = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+    pa.types.is_fixed_size_binary,
+)
+_WRONG: Final = object()
+"""A value of a type that no field takes."""
+
+
+def cells(array: pa.Array) -> tuple[Cells, Mask]:
+    """Return a column, and which of its values are not strings that fail to be UTF-8."""
+    array = unwrapped(array)
+    if is_string(array.type) or is_bytes(array.type):
+        strings, good = decoded(array.cast(pa.large_binary()))
+        return Cells(strings, _kinds(_valid(array), STRING)), good
+    everything = np.ones(len(array), np.bool_)
+    try:
+        return Cells(_spelled(array).cast(pa.large_string()), _kinds(_valid(array), NUMBER)), everything
+    except pa.ArrowException:
+        # a null among images is an object without values
+        given = everything if is_image(array.type) else _valid(array)
+        return Cells(pa.nulls(len(array), pa.large_string()), _kinds(given, OTHER)), everything
+
+
+def opaque(array: pa.Array) -> Cells:
+    """Return a column of which nothing is told but where it has values."""
+    array = unwrapped(array)
+    return Cells(pa.nulls(len(array), pa.large_string()), _kinds(_valid(array), OTHER))
+
+
+def one_by_one(array: pa.Array, places: Rows) -> Sequence[object]:
+    """Return the values at some places as `Table.record` takes them: a string that is no UTF-8 has lone surrogates."""
+    array = unwrapped(array)
+    if len(places) == len(array):
+        return _each(array)
+    try:
+        return _each(array.take(pa.array(places)))
+    except pa.ArrowNotImplementedError:  # of string_view
+        each = _each(array)
+        return [each[i] for i in places]
+
+
+def may_name(array: pa.Array) -> Mask:
+    """Return which images are not there as bytes: those may be names of files."""
+    array = unwrapped(array)
+    if is_bytes(array.type):
+        return np.zeros(len(array), np.bool_)
+    if holds_bytes(array.type):
+        return _valid(array) & ~_valid(array.flatten()[array.type.get_field_index("bytes")])
+    return _valid(array)
+
+
+def unwrapped(array: pa.Array) -> pa.Array:
+    """Return the values themselves of an extension type or a dictionary."""
+    if isinstance(array, pa.ExtensionArray):
+        return unwrapped(array.storage)
+    return unwrapped(array.dictionary_decode()) if pa.types.is_dictionary(array.type) else array
+
+
+def is_string(kind: pa.DataType) -> bool:
+    """Return whether values are marked as strings."""
+    return any(of(kind) for of in _STRINGS)
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Return whether values are bytes: an image, or a string that is not marked as one."""
+    return any(of(kind) for of in _BINARIES)
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Return whether values are objects such as those in which Hugging Face stores images."""
+    return pa.types.is_struct(kind) and not {"bytes", "path"}.isdisjoint(kind.names)
+
+
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Return whether those objects hold bytes."""
+    return pa.types.is_struct(kind) and kind.names.count("bytes") == 1 and is_bytes(kind.field("bytes").type)
+
+
+def _each(array: pa.Array) -> Sequence[object]:
+    array = unwrapped(array)
+    if is_string(array.type):
+        return [value and value.decode("utf-8", "surrogateescape") for value in _as_bytes(array)]
+    if is_bytes(array.type):
+        return _as_bytes(array)
+    if is_image(array.type):
+        return _images(array)
+    try:
+        return [None if value is None else Number(value) for value in _spelled(array).to_pylist()]
+    except pa.ArrowException:
+        return [_WRONG if valid else None for valid in _valid(array)]
+
+
+def _as_bytes(array: pa.Array) -> list[bytes | None]:
+    values: list[bytes | None] = array.cast(pa.large_binary()).to_pylist()
+    return values
+
+
+def _images(array: pa.StructArray) -> list[object]:
+    children = dict(zip(array.type.names, array.flatten(), strict=True))
+    columns = {name: _each(children[name]) for name in ("bytes", "path") if name in children}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _spelled(array: pa.Array) -> pa.StringArray:
+    """Return numbers and times as they are written. Raises ArrowException for what has no such form."""
+    if pa.types.is_nested(array.type) or pa.types.is_boolean(array.type):
+        raise pa.ArrowInvalid(f"{array.type} has no spelling")
+    return array.cast(pa.string())
+
+
+def _kinds(valid: Mask, kind: int) -> npt.NDArray[np.uint8]:
+    return np.where(valid, np.uint8(kind), np.uint8(NONE))
+
+
+def _valid(array: pa.Array) -> Mask:
+    valid: Mask = array.is_valid().to_numpy(zero_copy_only=False)
+    return valid
