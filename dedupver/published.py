@@ -51,9 +51,7 @@ def _row_counts(root: Path, source: params.Source, tasks: list[Task]) -> Counter
 
 
 def _rows_in(table: Table, task: Task) -> int:
-    if task.format == "parquet":
-        return task.stop - task.start
     try:
-        return sum(row is not None for row in formats.rows(table, task))
+        return formats.count(table, task)
     except parquet.DAMAGED:
         return -1
