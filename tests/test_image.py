@@ -19,7 +19,7 @@ import sklearn.datasets
 import tifffile
 from PIL import Image, ImageDraw, ImageFile, ImageOps
 
-from dedupver.fingerprint.image import Decoding, decode, information, phash, pixel_digest
+from dedupver.fingerprint.image import Decoding, decode, information, look, phash, pixel_digest
 from dedupver.schema import ParamsError, Unreadable
 
 HOW = Decoding()
@@ -388,3 +388,14 @@ def test_colours_of_equal_grey_are_not_blank() -> None:
     """Red and green stripes of the same grey have a picture but no perceptual hash."""
     stripes = np.where((np.arange(320) // 40 % 2)[None, :, None] == 0, [130, 0, 0], [0, 66, 0])
     assert information(np.repeat(stripes, 240, axis=0).astype(np.uint8)) == "low"
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_one_look_tells_both(size: int) -> None:
+    """What a look tells is the information and the perceptual hash, of a picture and of a mark on a page."""
+    page = Image.new("RGB", (640, 480), "white")
+    ImageDraw.Draw(page).ellipse((130, 280, 170, 320), fill="black")
+    for pixels in (decode(PHOTOS[0].read_bytes(), HOW), np.asarray(page)):
+        told, code = look(pixels, size)
+        assert told == information(pixels)
+        assert np.array_equal(code, phash(pixels, size))

@@ -134,14 +134,14 @@ class _Work:
     def _new_image(self, data: bytes) -> tuple[bytes, int]:
         how = images.Decoding(self.settings.image.max_pixels, self.settings.image.frame, self.settings.image.background)
         pixels = images.decode(data, how)
-        information = images.information(pixels)
+        information, code = images.look(pixels, self.settings.image.hash_size)
         if information == "blank":
             raise Unreadable("blank_image", "one colour")
         content = images.pixel_digest(pixels)
         known = self.known.contents.has(of_list([content]))[0]
         prints = self.prints["image"]
         if not known and len(_number(prints.number, [content])[1]):
-            prints.add(_image_arrays(pixels, self.settings.image, low=information == "low"))
+            prints.add(_image_arrays(pixels, code, self.settings.image.encoder, low=information == "low"))
         return content, pixels.shape[0] * pixels.shape[1]
 
 
@@ -181,9 +181,11 @@ def _text_arrays(forms: Strings, sets: Sets, settings: params.Text) -> Arrays:
     return arrays
 
 
-def _image_arrays(pixels: npt.NDArray[np.uint8], settings: params.Image, *, low: bool) -> Arrays:
-    arrays: Arrays = {"phash": images.phash(pixels, settings.hash_size)[None], "structured": np.array([not low])}
-    if settings.encoder:
-        vector = _encoder(settings.encoder).encode([pixels])
-        arrays["embedding"] = np.full_like(vector, np.nan) if low else vector
+def _image_arrays(
+    pixels: npt.NDArray[np.uint8], code: npt.NDArray[np.uint64], encoder: str | None, *, low: bool
+) -> Arrays:
+    arrays: Arrays = {"phash": code[None], "structured": np.array([not low])}
+    if encoder:
+        model = _encoder(encoder)
+        arrays["embedding"] = np.full((1, model.dim), np.nan, np.float32) if low else model.encode([pixels])
     return arrays

@@ -112,8 +112,7 @@ def phash(pixels: npt.NDArray[np.uint8], hash_size: int = 8) -> npt.NDArray[np.u
     """
     if hash_size < 1 or hash_size % 8:
         raise ParamsError(f"fingerprint.image.hash_size is {hash_size}; use a multiple of 8, such as 8 or 16")
-    coefficients = _coefficients(_cells(pixels, 4 * hash_size), hash_size)
-    return np.packbits(coefficients > _median(coefficients)).view(">u8").astype(np.uint64)
+    return _code(_cells(pixels, 4 * hash_size), hash_size)
 
 
 def information(pixels: npt.NDArray[np.uint8]) -> str:
@@ -121,13 +120,27 @@ def information(pixels: npt.NDArray[np.uint8]) -> str:
 
     `low` is for gradients, stripes, noise and small marks on an even ground: different ones share a code by accident.
     """
+    return _information(pixels, _cells(pixels, GRID))
+
+
+def look(pixels: npt.NDArray[np.uint8], hash_size: int = 8) -> tuple[str, npt.NDArray[np.uint64]]:
+    """The `information` and the `phash` of an image; of 8 x 8 bits they share what costs most, the small picture."""
+    cells = _cells(pixels, GRID)
+    return _information(pixels, cells), _code(cells, 8) if hash_size == 8 else phash(pixels, hash_size)
+
+
+def _information(pixels: npt.NDArray[np.uint8], cells: npt.NDArray[np.float64]) -> str:
     if not deviates(np.ascontiguousarray(pixels), BLANK_DEVIATION):
         return "blank"
-    cells = _cells(pixels, GRID)
     changed = np.abs(cells - _median(cells)) >= CELL_CHANGE
     coefficients = _coefficients(cells, 8)
     firm = np.abs(coefficients - _median(coefficients)) >= FIRM_DISTANCE
     return "ok" if changed.mean() >= SHARE_CHANGED and firm.sum() >= FIRM_BITS else "low"
+
+
+def _code(cells: npt.NDArray[np.float64], hash_size: int) -> npt.NDArray[np.uint64]:
+    coefficients = _coefficients(cells, hash_size)
+    return np.packbits(coefficients > _median(coefficients)).view(">u8").astype(np.uint64)
 
 
 def _decode(data: bytes, how: Decoding) -> npt.NDArray[np.uint8]:
