@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from pathlib import Path
 
-IGNORED: Final = ("build/timings", ".*.building", "__pycache__")
+IGNORED: Final = ("build/timings", ".*.building", "__pycache__", "dvc_plots")
 PIPELINE: Final = ("dvc.yaml", "stages", "dedupver")
 """What runs, and not what it runs on; `dedupver` is the package itself, in the one repository that holds it."""
 RELEASED: Final = ("dvc.lock", "dvc.yaml", "params.yaml", "reviews.csv", "stages", "metrics", "*.dvc")

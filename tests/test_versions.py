@@ -56,8 +56,8 @@ def test_init_ignores_what_is_no_output(repository: Path) -> None:
     (repository / ".gitignore").write_text("mine\n__pycache__")
     versions.init(repository)
     lines = (repository / ".gitignore").read_text().splitlines()
-    assert lines == ["mine", "__pycache__", "build/timings", ".*.building", "/base"]
-    assert (repository / ".dvcignore").read_text().splitlines()[-3:] == list(versions.IGNORED)
+    assert lines == ["mine", "__pycache__", "build/timings", ".*.building", "dvc_plots", "/base"]
+    assert (repository / ".dvcignore").read_text().splitlines()[-4:] == list(versions.IGNORED)
 
 
 @pytest.mark.parametrize("name", ["dvc.yaml", "params.yaml", "reviews.csv", "stages/match.py", "base/mine"])
