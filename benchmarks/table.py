@@ -13,6 +13,7 @@ _COLUMNS: Final = {
     "tool": "tool",
     "seconds": "seconds",
     "work": "without start",
+    "cpu": "CPU s",
     "ratio": "× dedupver",
     "mb": "MB/s",
     "peak": "peak MiB",
@@ -24,6 +25,7 @@ _COLUMNS: Final = {
     "pair_precision": "pair precision",
 }
 _LEGEND: Final = """- seconds: median, from the start of the process to decisions on disk; "without start": less interpreter and imports.
+- CPU s: user and system time of all its processes up to there; less sensitive than seconds to what else the machine does.
 - × dedupver: median over the rounds of the ratio to dedupver in the same round; below 1 is faster than dedupver.
 - peak: the most memory resident in all of the tool's processes together, shared pages counted in each.
 - The truth is exact: all pairs of records whose sets of 3-word shingles have a Jaccard similarity ≥ 0.8, in the tool's
@@ -38,7 +40,7 @@ def medians(runs: Rows, tasks: dict[str, Any]) -> Rows:
     rows = []
     for task, tool in dict.fromkeys((r["task"], r["tool"]) for r in runs):
         mine = [r for r in runs if (r["task"], r["tool"]) == (task, tool)]
-        middle = {name: statistics.median(r[name] for r in mine) for name in ("seconds", "work", "peak")}
+        middle = {name: statistics.median(r[name] for r in mine) for name in ("seconds", "work", "cpu", "peak")}
         ratios = [r["seconds"] / baseline[task, r["round"]] for r in mine if (task, r["round"]) in baseline]
         rows.append(
             {

@@ -82,7 +82,7 @@ def model(work: Path) -> Path:
 def run(tool: Tool, data: Path, out: Path, threads: int, work: Path) -> dict[str, Any]:
     """Run the tool on the data; return its times, its steps, its packages and its peak memory (bytes).
 
-    `seconds` is from the start of the process to decisions on disk, `work` the same without start and imports.
+    `seconds` is from the start of the process to decisions on disk, `work` the same without start and imports, `cpu` all its processes' user and system time until then.
     """
     out.mkdir(parents=True)
     python = environment(tool, work)

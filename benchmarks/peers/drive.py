@@ -18,6 +18,7 @@ import importlib.metadata
 import importlib.util
 import itertools
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -58,13 +59,13 @@ def main(name, path):
     answer = peer.deduplicate(job)
     if answer is not None:
         write(job, "dropped", [(row,) for row in of(answer)[0]], ["row"])
-    done = time.monotonic()
+    done, cpu = time.monotonic(), sum(os.times()[:4])
     if answer is None:
         answer = peer.collect(job)
         write(job, "dropped", [(row,) for row in of(answer)[0]], ["row"])
     if of(answer)[1] is not None:
         write(job, "pairs", of(answer)[1], ["left", "right"])
-    told = {"seconds": done - job.started, "work": done - loaded, "steps": job.steps, "done": done}
+    told = {"seconds": done - job.started, "work": done - loaded, "cpu": cpu, "steps": job.steps, "done": done}
     packages = {p.metadata["Name"]: p.version for p in importlib.metadata.distributions()}
     Path(job.out, "times.json").write_text(json.dumps({**told, "packages": dict(sorted(packages.items()))}))
 
