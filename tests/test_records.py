@@ -597,20 +597,24 @@ def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 # --- columns and rows
 
+ODD_JSON = [
+    *("0", "-0", "1.10", "-1.5e-3", "1E+5", "1e400", "12345678901234567890123", "01", "1.", ".5", "1e", "-", "+1"),
+    *("NaN", "-Infinity", "null", "true", "false", "nul", "falsey", "", "[]", "{}", "[1,]", "[,1]", "[1 2]", "[}", "[{}]"),
+    *("[[]]", "[[[]]]", '[1,{"a":[],"b":"]"}]', '{"a":1,"a":2}', '{"a":1,"\\u0061":2}', '{"a":{"b":1},"b":2}', '{"a"}'),
+    *('"', '"a\tb"', '"a\x00"', '"\\x"', '"\\u12"', '"\\u00zz"', '"\\ud83d"', '"\\ude00"', '"\\ud83d\\u0041"', '"\\ud83d\\ue041"'),
+    *('"\\ud83d\\ude00"', '"\\u00e9\\u65E5\\u007f"', '"\\"\\\\\\/\\b\\f\\n\\r\\t"', '"\ud800"', '"dev"', '"Test"', '"0.5"', '" 2 "', '"1_0"'),
+    *('""', '" "', '"\\u3000"', '"a.png"', '"nowhere.png"', '"x"y', '"x",', '"x","x":1', '"x"}{'),
+]  # fmt: skip
+ODD_LINES = [
+    *('{"id":"a","text":"x"}x', '{"id":"a","text":"x"}}', ' \t{"id":"a","text":"x"} \r', '\x0b{"id":"a","text":"x"}', '[{"id":"a","text":"x"}]'),
+    *('{"id":"a","text":"x",}', '{,"id":"a","text":"x"}', '{"id":"a",,"text":"x"}', '{"id":"a" "text":"x"}', '{"id" "a","text":"x"}'),
+    *('{"id":"a","text":"x"', '{"id":"a","text":"x', '{"id":"a","text":"x\\', '{"id":"a","text":"x\\u00', '{"id":"a","text":1', '{"id":"a","text":"x"}'),
+]  # fmt: skip
 JSON_VALUES = st.one_of(
+    st.sampled_from(ODD_JSON),
     st.builds(
         json.dumps, st.text(st.sampled_from(' aB"\\/\n\t\0\x1c\x85é\u3000日😀\ud800:{[')), ensure_ascii=st.booleans()
     ),
-    st.sampled_from(
-        ["0", "-0", "1.10", "-1.5e-3", "1E+5", "1e400", "12345678901234567890123", "01", "1.", ".5", "1e", "-"]
-    ),
-    st.sampled_from(
-        ["NaN", "-Infinity", "null", "true", "false", "nul", "", '"', '"\\x"', '"\\u12"', '"\\ud83d\\u0041"']
-    ),
-    st.sampled_from(
-        ["[]", "{}", '[1,{"a":[],"b":"]"}]', '{"a":1,"a":2}', '{"a":1,"\\u0061":2}', "[1,]", "[[[[]]]]", "[}"]
-    ),
-    st.sampled_from(['"dev"', '"Test"', '"0.5"', '" 2 "', '"1_0"', '""', '"a.png"', '"nowhere.png"']),
 )
 JSON_KEYS = st.sampled_from(["id", "text", "image", "caption", "source", "split", "time", "quality", "x", "t\\u0065xt"])
 JSON_SPACE = st.sampled_from(["", "", "", " ", "\t", "\r", "\x0b"])
@@ -676,6 +680,19 @@ SMALL_LIMITS = st.builds(
     max_text_bytes=st.sampled_from([4, 100]),
     max_json_depth=st.sampled_from([2, 100]),
 )
+
+
+@pytest.mark.parametrize("name", ["x", "text", "id", "time", "image"])
+def test_each_odd_value_of_json_is_the_same_in_columns(tmp_path: Path, name: str) -> None:
+    """Each on a line that is plain but for it, at depths that just are too much, and just are not."""
+    rest = json.dumps({key: "x y" for key in ("id", "text", "source") if key != name})[1:]
+    odd = [f'{{"{name}": {value}, {rest}' for value in ["1", *ODD_JSON]]
+    text = "\n".join([*odd, *ODD_LINES])  # the last one has no line end
+    put(tmp_path, "a.png", PNG)
+    put(tmp_path, "a.jsonl", text.encode("utf-8", "surrogatepass"))
+    for depth in (1, 2, 3, 100):
+        fast, slow = both_ways(tmp_path, Source(columns=Columns(id="id"), max_json_depth=depth))
+        assert fast == slow
 
 
 @QUICK

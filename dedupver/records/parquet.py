@@ -25,8 +25,9 @@ DAMAGED: Final = (pa.ArrowException, OSError, UnicodeDecodeError)
 STEP_ROWS: Final = 2_000
 """Rows that are read and published at a time: the row groups of what is published depend on it."""
 WIDE: Final = BATCH_ROWS // STEP_ROWS
-PIECES: Final = 8
-"""At most so many chunks of one row group: each but the first decodes those before it once more."""
+PIECES: Final = 4
+"""At most so many chunks of one row group: each but the first decodes those before it once more. Eight decoded for as
+long as the fingerprints take."""
 
 _BUFFER: Final = 1 << 20
 
