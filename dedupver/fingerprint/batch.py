@@ -18,7 +18,7 @@ from dedupver.fingerprint.encoder import Encoder, open_encoder
 from dedupver.fingerprint.known import open_known
 from dedupver.fingerprint.normal import normal_forms
 from dedupver.fingerprint.prints import Arrays, Prints
-from dedupver.fingerprint.rows import Part, unnamed
+from dedupver.fingerprint.rows import SIZE, Found, Part, unnamed
 from dedupver.fingerprint.strings import Strings
 from dedupver.schema import CONTENT, PARTS, UNNAMED, Unreadable
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
     from dedupver import params
     from dedupver.fingerprint.text import Sets
-
-MET: Final = np.dtype([("content", np.uint8, 32), ("size", np.int64), ("verdict", np.int64), ("carried", np.bool_)])
-"""What is known of a string of bytes: its normalised content, how many characters or pixels that has, the number of
-the reason why it can't be read or -1, and whether the base holds it."""
 
 _EMPTY: Final = Unreadable("empty_text", "nothing but white space")
 
@@ -52,7 +48,7 @@ class Met:
     """The distinct strings of bytes of one modality, in the order in which this chunk has them."""
 
     number: dict[bytes, int] = field(default_factory=dict)  # by sha256
-    table: npt.NDArray[np.void] = field(default_factory=lambda: np.empty(0, MET))
+    found: Found = field(default_factory=lambda: Found.nothing(0))
 
 
 def fingerprint(chunk: Chunk) -> int:
@@ -62,7 +58,7 @@ def fingerprint(chunk: Chunk) -> int:
         tables = [work.take(batch) for batch in records.read(chunk.root, chunk.task, chunk.source)]
         taken = pa.concat_tables([UNNAMED.empty_table(), *tables])
         store.write_scratch(out / "records.arrow", taken)
-        store.write_scratch(out / "contents.arrow", pa.concat_tables(_contents(*met) for met in work.met.items()))
+        store.write_scratch(out / "contents.arrow", pa.concat_tables(map(work.contents, work.met)))
         for modality, prints in work.prints.items():
             prints.write(out, modality)
     return taken.num_rows
@@ -82,54 +78,67 @@ class _Work:
         """Fingerprint the new contents of a batch of raw records and return the records without payload."""
         return unnamed(batch, [self._part(name, batch.column(name)) for name in PARTS], self.verdicts)
 
+    def contents(self, modality: str) -> pa.Table:
+        """Return the strings that can be read and that the base lacks (schema CONTENT)."""
+        met = self.met[modality]
+        sha256 = of_list(list(met.number))
+        rows = np.flatnonzero((met.found.verdict < 0) & ~self.known.bytes[modality].has(sha256))
+        found = met.found.take(rows)
+        columns = {
+            "modality": pa.repeat(modality, len(rows)),
+            "sha256": to_column(sha256[rows]),
+            "content": to_column(found.content),
+            **dict.fromkeys(SIZE.values(), np.zeros(len(rows), np.int64)),
+            SIZE[modality]: found.size,
+        }
+        return pa.table([columns[name] for name in CONTENT.names], schema=CONTENT)
+
     def _part(self, name: str, column: pa.LargeBinaryArray) -> Part:
         rows = np.flatnonzero(column.is_valid())
         strings = Strings.of_column(column).take(rows)
         sha256 = strings.sha256()
-        met = self._meet(PARTS[name], sha256, strings)
-        return Part(name, rows, of_list(sha256), met["content"], strings.sizes, met["size"], met["verdict"])
+        return Part(name, rows, of_list(sha256), strings.sizes, self._meet(PARTS[name], sha256, strings))
 
-    def _meet(self, modality: str, sha256: list[bytes], strings: Strings) -> npt.NDArray[np.void]:
+    def _meet(self, modality: str, sha256: list[bytes], strings: Strings) -> Found:
         """Return what is known of each string, after a look at those that are new."""
         met = self.met[modality]
         numbers, new = _number(met.number, sha256)
-        found = self.known.bytes[modality].find(of_list([sha256[row] for row in new]))
-        carried, fresh = np.flatnonzero(found >= 0), np.flatnonzero(found < 0)
-        table = np.zeros(len(new), MET)
-        table["verdict"], table["carried"] = -1, found >= 0
-        table["content"][carried], table["size"][carried] = self.known.content(modality, found[carried])
-        look = self._new_texts if modality == "text" else self._new_images
-        table[fresh] = look(strings.take(new[fresh]))
-        met.table = np.concatenate([met.table, table])
-        return met.table[numbers]
+        if len(new):
+            met.found = met.found.joined(self._look(modality, [sha256[row] for row in new], strings.take(new)))
+        return met.found.take(numbers)
 
-    def _new_texts(self, strings: Strings) -> npt.NDArray[np.void]:
+    def _look(self, modality: str, sha256: list[bytes], strings: Strings) -> Found:
+        """Return what the base knows of strings, or what there is to see."""
+        known = self.known.bytes[modality].find(of_list(sha256))
+        carried, fresh = np.flatnonzero(known >= 0), np.flatnonzero(known < 0)
+        found = Found.nothing(len(strings))
+        found.put(carried, self.known.found(modality, known[carried]))
+        found.put(fresh, (self._new_texts if modality == "text" else self._new_images)(strings.take(fresh)))
+        return found
+
+    def _new_texts(self, strings: Strings) -> Found:
         forms, chars = normal_forms(strings)
-        contents = forms.sha256()
-        table = np.zeros(len(strings), MET)
-        table["content"], table["size"] = of_list(contents), chars
-        table["verdict"] = np.where(chars > 0, -1, self.verdicts.index(_EMPTY))
-        lacking = np.flatnonzero((chars > 0) & ~self.known.contents.has(table["content"]))
+        sha256 = forms.sha256()
+        found = Found(of_list(sha256), chars, np.where(chars > 0, -1, self.verdicts.index(_EMPTY)))
+        lacking = np.flatnonzero((chars > 0) & ~self.known.contents.has(found.content))
         prints = self.prints["text"]
-        fresh = lacking[_number(prints.number, [contents[row] for row in lacking])[1]]
+        fresh = lacking[_number(prints.number, [sha256[row] for row in lacking])[1]]
         if len(fresh):
-            settings = self.settings.text
-            forms = forms.take(fresh)
+            settings, forms = self.settings.text, forms.take(fresh)
             sets = texts.shingle_sets(forms, settings.shingle, settings.min_tokens)
             prints.add(_text_arrays(forms, sets, settings), sets)
-        return table
+        return found
 
-    def _new_images(self, strings: Strings) -> npt.NDArray[np.void]:
-        table = np.zeros(len(strings), MET)
+    def _new_images(self, strings: Strings) -> Found:
+        found = Found.nothing(len(strings))
         for row, string in enumerate(strings):
             try:
-                content, size = self._new_image(bytes(string))
+                content, found.size[row] = self._new_image(bytes(string))
+                found.content[row] = np.frombuffer(content, np.uint8)
             except Unreadable as verdict:
-                table[row]["verdict"] = len(self.verdicts)
+                found.verdict[row] = len(self.verdicts)
                 self.verdicts.append(verdict)
-            else:
-                table[row] = (np.frombuffer(content, np.uint8), size, -1, False)
-        return table
+        return found
 
     def _new_image(self, data: bytes) -> tuple[bytes, int]:
         how = images.Decoding(self.settings.image.max_pixels, self.settings.image.frame, self.settings.image.background)
@@ -152,19 +161,8 @@ def _number(met: dict[bytes, int], digests: list[bytes]) -> tuple[Rows, Rows]:
     """
     before = len(met)
     numbers = np.array([met.setdefault(digest, len(met)) for digest in digests], np.int64)
-    first = np.unique(numbers, return_index=True)[1].astype(np.int64)
-    return numbers, first[numbers[first] >= before]
-
-
-def _contents(modality: str, met: Met) -> pa.Table:
-    """Return the strings of this chunk that the base lacks (schema CONTENT)."""
-    rows = np.flatnonzero((met.table["verdict"] < 0) & ~met.table["carried"])
-    table, nothing = met.table[rows], np.zeros(len(rows), np.int64)
-    size = {"text": [nothing, table["size"]], "image": [table["size"], nothing]}[modality]
-    sha256 = of_list(list(met.number))[rows]
-    return pa.table(
-        [pa.repeat(modality, len(rows)), to_column(sha256), to_column(table["content"]), *size], schema=CONTENT
-    )
+    highest = np.maximum.accumulate(np.append(before - 1, numbers))
+    return numbers, np.flatnonzero(highest[1:] > highest[:-1])
 
 
 @functools.lru_cache(maxsize=4)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import store
-from dedupver.digests import Digests, Lookup, Rows, first_of_each, of_column
+from dedupver.digests import Lookup, Rows, first_of_each, of_column
+from dedupver.fingerprint.rows import SIZE, Found
 from dedupver.schema import CONTENT
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
-    import numpy.typing as npt
-
-SIZE: Final = {"text": "chars", "image": "pixels"}
-"""What the size of a content is called."""
 
 
 class Known:
@@ -34,9 +30,9 @@ class Known:
         every = of_column(table["content"])
         self.contents = Lookup(every[first_of_each(every)])
 
-    def content(self, modality: str, rows: Rows) -> tuple[Digests, npt.NDArray[np.int64]]:
-        """Return the normalised contents of strings that `bytes` has found, and their characters or pixels."""
-        return self._content[modality][rows], self._size[modality][rows]
+    def found(self, modality: str, rows: Rows) -> Found:
+        """Return what is in strings that `bytes` has."""
+        return Found(self._content[modality][rows], self._size[modality][rows], np.full(len(rows), -1))
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import Digests, Rows, to_column
-from dedupver.fingerprint.known import SIZE
+from dedupver.digests import WIDTH, Digests, Rows, to_column
 from dedupver.schema import PART, PARTS, RECORD, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+SIZE: Final = {"text": "chars", "image": "pixels"}
+"""What the size of a content is called."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What n strings of bytes hold."""
+
+    content: Digests  # normalised, (n, 32)
+    size: npt.NDArray[np.int64]  # its characters or pixels, (n,)
+    verdict: npt.NDArray[np.int64]  # the number of the reason why it can't be read, or -1; (n,)
+
+    @classmethod
+    def nothing(cls, count: int) -> Self:
+        """Return rows to be filled."""
+        return cls(np.zeros((count, WIDTH), np.uint8), np.zeros(count, np.int64), np.full(count, -1))
+
+    def take(self, rows: Rows) -> Found:
+        """Return some rows."""
+        return Found(self.content.take(rows, axis=0), self.size[rows], self.verdict[rows])
+
+    def put(self, rows: Rows, other: Found) -> None:
+        """Fill some rows."""
+        self.content[rows], self.size[rows], self.verdict[rows] = other.content, other.size, other.verdict
+
+    def joined(self, other: Found) -> Found:
+        """Return the rows of both."""
+        return Found(
+            np.concatenate([self.content, other.content]),
+            np.concatenate([self.size, other.size]),
+            np.concatenate([self.verdict, other.verdict]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,22 +57,15 @@ class Part:
     name: str
     record: Rows
     sha256: Digests
-    content: Digests
     bytes: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]  # characters or pixels
-    verdict: npt.NDArray[np.int64]  # the number of the reason why it can't be read, or -1
+    found: Found
 
-    def take(self, rows: Rows | npt.NDArray[np.bool_]) -> Part:
-        """Return some rows."""
-        return Part(
-            self.name,
-            self.record[rows],
-            self.sha256[rows],
-            self.content[rows],
-            self.bytes[rows],
-            self.size[rows],
-            self.verdict[rows],
-        )
+    def where(self, wanted: npt.NDArray[np.bool_]) -> Part:
+        """Return the wanted rows."""
+        if wanted.all():
+            return self
+        rows = np.flatnonzero(wanted)
+        return Part(self.name, self.record[rows], self.sha256[rows], self.bytes[rows], self.found.take(rows))
 
 
 def unnamed(raw: pa.RecordBatch, parts: Sequence[Part], verdicts: Sequence[Unreadable]) -> pa.Table:
@@ -48,14 +73,14 @@ def unnamed(raw: pa.RecordBatch, parts: Sequence[Part], verdicts: Sequence[Unrea
 
     A record of which a part can't be read is quarantined for the first such part, and has no parts.
     """
-    readable = [part.take(part.verdict < 0) for part in parts]
+    readable = [part.where(part.found.verdict < 0) for part in parts]
     verdict = _first_verdicts(raw, parts)
     sound = (verdict < 0) & raw.column("code").is_null().to_numpy(zero_copy_only=False)
     columns = {
         **{name: raw.column(name) for name in UNNAMED.names if name in raw.schema.names},
         **_sums(raw.num_rows, readable),
         **_reasons(raw, verdict, verdicts),
-        "parts": _lists(raw.num_rows, [part.take(sound[part.record]) for part in readable]),
+        "parts": _lists(raw.num_rows, [part.where(sound[part.record]) for part in readable]),
     }
     return pa.table([columns[name] for name in UNNAMED.names], schema=UNNAMED)
 
@@ -64,8 +89,8 @@ def _first_verdicts(raw: pa.RecordBatch, parts: Sequence[Part]) -> npt.NDArray[n
     """Return for each record the number of the reason why it can't be read; -1: none, or it has one already."""
     verdict = np.full(raw.num_rows, -1)
     for part in reversed(parts):
-        bad = part.verdict >= 0
-        verdict[part.record[bad]] = part.verdict[bad]
+        bad = part.found.verdict >= 0
+        verdict[part.record[bad]] = part.found.verdict[bad]
     verdict[raw.column("code").is_valid().to_numpy(zero_copy_only=False)] = -1
     return verdict
 
@@ -85,7 +110,7 @@ def _sums(count: int, parts: Sequence[Part]) -> dict[str, npt.NDArray[np.int64]]
     sums = {name: np.zeros(count, np.int64) for name in ("bytes", "pixels", "chars")}
     for part in parts:
         sums["bytes"][part.record] += part.bytes
-        sums[SIZE[PARTS[part.name]]][part.record] += part.size
+        sums[SIZE[PARTS[part.name]]][part.record] += part.found.size
     return sums
 
 
@@ -98,7 +123,7 @@ def _lists(count: int, parts: Sequence[Part]) -> pa.ListArray:
         _words([part.name for part in parts], which),
         _words([PARTS[part.name] for part in parts], which),
         to_column(np.concatenate([part.sha256 for part in parts])[rows]),
-        to_column(np.concatenate([part.content for part in parts])[rows]),
+        to_column(np.concatenate([part.found.content for part in parts])[rows]),
     ]
     offsets = np.append(0, np.cumsum(np.bincount(record, minlength=count)))
     structs = pa.StructArray.from_arrays(columns, fields=list(PART))
