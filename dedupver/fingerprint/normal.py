@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from dedupver.fingerprint.strings import Strings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SPACE: Final = 32
 _ASCII: Final = np.array([_SPACE if c.isspace() else ord(c.lower()) for c in map(chr, range(128))], np.uint8)
@@ -51,19 +54,20 @@ def normal_forms(texts: Strings) -> tuple[Strings, npt.NDArray[np.int64]]:
 @functools.cache
 def _folded() -> npt.NDArray[np.int32]:
     """Return what each character becomes in whatever text: its case-folded form, a space for white space, or _HARD."""
-    characters = [chr(code) for code in range(_PLANES)]
-    folds = np.array([ord(fold) if len(fold := c.casefold()) == 1 else _HARD for c in characters], np.int32)
-    alone = np.array([unicodedata.is_normalized("NFC", c) and not unicodedata.combining(c) for c in characters])
-    alone[_composing()] = alone[0xD800:0xE000] = False
+    characters = list(map(chr, range(_PLANES)))
+    folds = np.array([ord(fold) if len(fold) == 1 else _HARD for fold in map(str.casefold, characters)], np.int32)
+    alone = np.array([unicodedata.is_normalized("NFC", character) for character in characters])
+    alone &= np.array(list(map(unicodedata.combining, characters))) == 0
+    alone[_composing(characters)] = alone[0xD800:0xE000] = False
     widths = np.searchsorted([0x80, 0x800, 0x10000], range(_PLANES), side="right")
     folded = np.where((folds >= 0) & alone & alone[folds] & (widths[folds] <= widths), folds, np.int32(_HARD))
-    folded[[c.isspace() for c in characters]] = _SPACE
+    folded[list(map(str.isspace, characters))] = _SPACE
     return folded
 
 
-def _composing() -> list[int]:
+def _composing(characters: Iterable[str]) -> list[int]:
     """Return the characters that may compose with the one before: the second of a canonical pair, and Hangul's."""
-    forms = (unicodedata.decomposition(chr(code)).split() for code in range(_PLANES))
+    forms = [form.split() for form in map(unicodedata.decomposition, characters) if form]
     return [int(form[1], 16) for form in forms if len(form) == 2 and not form[0].startswith("<")] + list(_JAMO)
 
 
