@@ -18,10 +18,16 @@ from dedupver import store
 from dedupver.schema import DECISION, FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 HEADER: Final = "manifest.json"
+AUDIT: Final = (
+    *("id", "action", "reason", "representative", "method", "score", "threshold", "evidence", "rule"),
+    *("version", "decided", "decided_at"),
+)
+"""What the audit trail tells."""
+
 FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", "gone": "gone"}
 
 
@@ -87,41 +93,36 @@ def write(out: Path, base: Path | None, version: str, events: pa.Table, header: 
     for action, name in FILES.items():
         rows = events.filter(pc.equal(events["action"], action))
         store.write_table(out / f"{version}.{name}.parquet", rows, DECISION)
-    store.write_bytes(out / f"{version}.audit.jsonl", audit(events))
+    with store.replacing(out / f"{version}.audit.jsonl") as path, path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(audit(events))
     store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": [*versions, version]})
 
 
-def audit(events: pa.Table) -> bytes:
-    """Return one line of JSON for each removal, restoration and quarantine among the events."""
-    names = (
-        "id",
-        "action",
-        "reason",
-        "representative",
-        "method",
-        "score",
-        "threshold",
-        "evidence",
-        "rule",
-        "version",
-        "decided",
-        "decided_at",
-    )
-    told = events.filter(pc.or_(pc.not_equal(events["action"], "keep"), pc.equal(events["reason"], "restored")))
-    lines = []
-    for batch in told.select(list(names)).to_batches(max_chunksize=10_000):
-        lines += [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in batch.to_pylist()]
-    return "".join(line + "\n" for line in lines).encode()
+def audit(events: pa.Table) -> Iterator[str]:
+    """Give one line of JSON for each removal, restoration and quarantine among the events, a batch at a time."""
+    told = pc.or_(pc.not_equal(events["action"], "keep"), pc.equal(events["reason"], "restored"))
+    for batch in events.select(AUDIT).filter(told).to_batches(max_chunksize=10_000):
+        pieces: list[pa.Array | str] = []
+        for name in sorted(AUDIT):
+            pieces += [", " if pieces else "{", f'"{name}": ', _json(batch[name])]
+        yield from pc.binary_join_element_wise(*pieces, "}\n", "").to_pylist()
+
+
+def _json(column: pa.Array) -> pa.Array:
+    """Return each value as JSON; each distinct one is written once."""
+    coded = column.dictionary_encode(null_encoding="encode")
+    words = [json.dumps(value, ensure_ascii=False) for value in coded.dictionary.to_pylist()]
+    return pa.array(words, pa.string()).take(coded.indices)
 
 
 def counts(live: pa.Table) -> dict[str, Any]:
     """Count a version's data records by outcome; references are not counted."""
-    data = live.filter(pc.equal(live["role"], "data"))
-    by_action = {row["values"]: row["counts"] for row in data["action"].value_counts().to_pylist()}
+    data = live["action"].filter(pc.equal(live["role"], "data"))
+    by_action = {row["values"]: row["counts"] for row in data.value_counts().to_pylist()}
     return {
-        "n_in": data.num_rows,
+        "n_in": len(data),
         "kept": by_action.get("keep", 0),
         "dropped": by_action.get("drop", 0),
         "quarantined": by_action.get("quarantine", 0),
-        "references": live.num_rows - data.num_rows,
+        "references": live.num_rows - len(data),
     }

@@ -62,7 +62,7 @@ def recall(table: pa.Table, thresholds: params.ByEvidence) -> dict[str, float | 
 
 def reasons(decisions: pa.Table) -> list[tuple[str, str, int]]:
     """Count the dropped by reason and method."""
-    dropped = decisions.filter(pc.equal(decisions["action"], "drop"))
+    dropped = decisions.select(["reason", "method"]).filter(pc.equal(decisions["action"], "drop"))
     rows = dropped.group_by(["reason", "method"]).aggregate([([], "count_all")]).to_pylist()
     return sorted((r["reason"], r["method"], r["count_all"]) for r in rows)
 
@@ -76,8 +76,8 @@ def cluster_sizes(decisions: pa.Table) -> list[tuple[int, int]]:
 
 def across_versions(decisions: pa.Table) -> int:
     """Count the dropped whose representative came with another version."""
-    dropped = decisions.filter(pc.equal(decisions["action"], "drop"))
-    at = pc.index_in(dropped["representative"], decisions["id"].combine_chunks())
+    dropped = decisions.select(["representative", "version"]).filter(pc.equal(decisions["action"], "drop"))
+    at = pc.index_in(dropped["representative"], decisions["id"])
     return int(pc.sum(pc.not_equal(decisions["version"].take(at), dropped["version"])).as_py() or 0)
 
 
