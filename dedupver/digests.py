@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH: Final = 32
+BLOCK: Final = 1 << 17
+"""Records whose digests are compared at once."""
 
 Rows = npt.NDArray[np.int64]
 Digests = npt.NDArray[np.uint8]
@@ -43,10 +45,15 @@ def of_parts(column: pa.ChunkedArray, digest: str) -> tuple[Digests, Rows, Rows]
 
     Shapes (m, 32), (m,) row of the record, (m,) place in PARTS.
     """
-    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    flat = array.flatten()
-    part = pc.index_in(flat.field("part"), pa.array(list(PARTS))).to_numpy(zero_copy_only=False)
-    return of_column(flat.field(digest)), pc.list_parent_indices(array).to_numpy(), part.astype(np.int64)
+    digests, records, parts = [np.empty((0, WIDTH), np.uint8)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    before = 0
+    for chunk in column.chunks:
+        flat = chunk.flatten()
+        digests.append(of_column(flat.field(digest)))
+        records.append(pc.list_parent_indices(chunk).to_numpy() + before)
+        parts.append(pc.index_in(flat.field("part"), pa.array(PARTS)).to_numpy(zero_copy_only=False).astype(np.int64))
+        before += len(chunk)
+    return np.concatenate(digests), np.concatenate(records), np.concatenate(parts)
 
 
 def laid_out(column: pa.ChunkedArray, digest: str) -> npt.NDArray[np.uint8]:
@@ -58,16 +65,27 @@ def laid_out(column: pa.ChunkedArray, digest: str) -> npt.NDArray[np.uint8]:
 
 
 def numbered(column: pa.ChunkedArray) -> tuple[Digests, Rows]:
-    """Number the distinct contents of a `parts` column.
+    """Number the distinct contents of a `parts` column in ascending order.
 
     Returns their digests, and for each record the number of each part's content, -1 where it has no such part: shape
     (n, parts).
     """
     digests, record, part = of_parts(column, "content")
-    contents = digests[first_of_each(digests)]
+    rows = order(digests)
+    fresh = _fresh(digests, rows)
     table = np.full((len(column), len(PARTS)), -1, np.int64)
-    table[record, part] = Lookup(contents).find(digests)
-    return contents, table
+    table[record[rows], part[rows]] = np.cumsum(fresh) - 1
+    return digests[rows[fresh]], table
+
+
+def equal_parts(left: pa.ChunkedArray, a: Rows, right: pa.ChunkedArray, b: Rows, digest: str) -> npt.NDArray[np.bool_]:
+    """Return for rows `a` of one `parts` column and rows `b` of another whether their parts are equal by a digest."""
+    same = np.ones(len(a), np.bool_)
+    for at in range(0, len(a), BLOCK):
+        here = slice(at, at + BLOCK)
+        mine, theirs = (laid_out(c.take(pa.array(rows[here])), digest) for c, rows in ((left, a), (right, b)))
+        same[here] = (mine == theirs).all(axis=(1, 2))
+    return same
 
 
 def to_column(digests: Digests) -> pa.Array:
@@ -95,10 +113,7 @@ def order(digests: Digests) -> Rows:
 def first_of_each(digests: Digests) -> Rows:
     """Return, in ascending order of digest, the first row that holds each distinct digest."""
     rows = order(digests)
-    words = _words(digests)[rows]
-    fresh = np.ones(len(rows), dtype=bool)
-    fresh[1:] = (words[1:] != words[:-1]).any(axis=1)
-    return rows[fresh]
+    return rows[_fresh(digests, rows)]
 
 
 class Lookup:
@@ -134,6 +149,14 @@ class Lookup:
     def has(self, wanted: Digests) -> npt.NDArray[np.bool_]:
         """Return for each row of `wanted` whether it is in this column."""
         return self.find(wanted) >= 0
+
+
+def _fresh(digests: Digests, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Return for each of some rows whether it differs from the row listed before it."""
+    words = np.ascontiguousarray(digests).view(np.uint64)
+    fresh = np.ones(len(rows), dtype=np.bool_)
+    fresh[1:] = np.logical_or.reduce([word[rows[1:]] != word[rows[:-1]] for word in words.T])
+    return fresh
 
 
 def _words(digests: Digests) -> npt.NDArray[np.uint64]:

@@ -10,20 +10,29 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import Lookup, Rows, first_of_each, of_parts
+from dedupver.digests import Rows, equal_parts
+from dedupver.index.segment import similarity
 from dedupver.resolve import Case, Verdicts, resolve
-from dedupver.schema import BROUGHT, DECISION, OUTCOME, PARTS, RECORD
+from dedupver.schema import BROUGHT, DECISION, EVIDENCE, OUTCOME, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dedupver import params
     from dedupver.digests import Digests
+    from dedupver.index.segment import Index
+    from dedupver.resolve.evidence import Score, Scores
 
 Mask = npt.NDArray[np.bool_]
 
-SAID: Final = [f.name for f in OUTCOME if f.name not in {"version", "decided", "decided_at"}]
-STATE: Final = ("role", "bytes", "pixels", "chars", "source", "split", "time", "quality", "code", "version", *SAID)
+BATCH: Final = 1 << 16
+"""Matches and hot members taken at once."""
+
+STATE: Final = (
+    *("role", "bytes", "pixels", "chars", "source", "split", "time", "quality", "code"),
+    *(f.name for f in OUTCOME if f.name not in {"decided", "decided_at"}),
+)
+"""What a record's row in the log must say to be its state; where it lies is not of it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,14 @@ class Present:
     at: Rows
     carried: Mask  # in the base with the same content
 
+    def old(self, name: str) -> pa.ChunkedArray:
+        """Return a column of the base, a row for each record; where a record is not in the base it says nothing."""
+        return self.base[name].take(pa.array(np.maximum(self.at, 0)))
+
+    def same(self, now: pa.Table, *names: str) -> Mask:
+        """Return for each record whether it says what the base says; two nulls are equal."""
+        return np.logical_and.reduce([_equal(now[name], self.old(name)) for name in names])
+
 
 def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
     """Join what the source holds now (schema BROUGHT, no version null) with the base's live records.
@@ -43,13 +60,12 @@ def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
     """
     if mode == "append":
         now = _appended(now, base)
-    now = now.combine_chunks()
     return Present(now, base, *_joined(now, base))
 
 
 def _joined(now: pa.Table, base: pa.Table) -> tuple[Rows, Mask]:
     """Return for each record its row in the base, -1 where it has none, and whether it is carried over."""
-    at = pc.fill_null(pc.index_in(now["id"], base["id"].combine_chunks()), -1).to_numpy().astype(np.int64)
+    at = pc.fill_null(pc.index_in(now["id"], base["id"]), -1).to_numpy().astype(np.int64)
     same = _same_parts(now["parts"], base["parts"], at, "content")
     judged = np.append(pc.is_in(base["action"], pa.array(["keep", "drop"])).to_numpy(), np.False_)
     return at, same & judged[at] & now["code"].is_null().to_numpy()
@@ -59,17 +75,12 @@ def _appended(now: pa.Table, base: pa.Table) -> pa.Table:
     """Add the base's records to a batch; one that came again with the same content is what it was, where it was."""
     _, carried = _joined(now, base)
     now = now.filter(pa.array(~carried))
-    rest = base.filter(pc.invert(pc.is_in(base["id"], now["id"].combine_chunks())))
+    rest = base.filter(pc.invert(pc.is_in(base["id"], now["id"])))
     return pa.concat_tables([now, rest.select(BROUGHT.names).cast(BROUGHT)]).sort_by("id")
 
 
-def decide(  # noqa: PLR0913, PLR0917 - all that is known of a version meets here
-    present: Present,
-    matches: pa.Table,
-    hot: pa.Table,
-    reviews: Sequence[tuple[str, str, str]],
-    score: Callable[[str, Digests, Digests], npt.NDArray[np.float32]],
-    given: params.Params,
+def decide(
+    present: Present, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
 ) -> tuple[pa.Table, Verdicts]:
     """Decide every record; return the decisions (schema DECISION, sorted by id) and the verdicts."""
     records = present.records
@@ -79,21 +90,42 @@ def decide(  # noqa: PLR0913, PLR0917 - all that is known of a version meets her
     kept_before = present.carried[rows] & _base_action(present, "keep")[rows]
     forced = reference | (kept_before & (given.dedup.history == "frozen"))
     rank = np.where(forced, 0, np.where(present.carried[rows], 1, 2)).astype(np.int64)
-    verdicts = resolve(Case(records.take(pa.array(rows)), rank, forced, matches, hot, reviews, score), given.dedup)
+    mine = records if judged.all() else records.filter(pa.array(judged))
+    matches = (batch for segment in index.segments for batch in segment.matches().to_batches(BATCH))
+    hot = (batch for segment in index.segments for batch in segment.hot().to_batches(BATCH))
+    verdicts = resolve(Case(mine, rank, forced, matches, hot, reviews, _scorer(index)), given.dedup)
     return _decisions(present, rows, verdicts, given.version), verdicts
+
+
+def _scorer(index: Index) -> Callable[[str, Digests], Score]:
+    """Return what locates contents once, and gives what scores pairs of them."""
+
+    def of(kind: str, contents: Digests) -> Score:
+        segment, row = index.locate(EVIDENCE[kind][0], contents)
+
+        def score(left: Rows, right: Rows, _: float) -> Scores:
+            scores = np.zeros(len(left), np.float32)
+            sides = segment[left] * len(index.segments) + segment[right]
+            for side in np.unique(sides):
+                at = np.flatnonzero(sides == side)
+                a, b = (index.segments[segment[end[at[0]]]] for end in (left, right))
+                scores[at] = similarity(kind, a, row[left[at]], b, row[right[at]])
+            return scores
+
+        return score
+
+    return of
 
 
 def events(decisions: pa.Table, present: Present, version: params.Version) -> pa.Table:
     """Return what changed: decisions that differ from the base's, and the records that are gone (schema DECISION)."""
     if not present.base.num_rows:
         return decisions
-    changed = present.at < 0
-    old = present.base.take(pa.array(np.maximum(present.at, 0)))
-    for name in STATE:
-        changed |= ~_equal(decisions[name], old[name])
-    changed |= ~_same_parts(decisions["parts"], present.base["parts"], present.at, "sha256")
-    gone = present.base.filter(pc.invert(pc.is_in(present.base["id"], decisions["id"].combine_chunks())))
-    return pa.concat_tables([decisions.filter(pa.array(changed)), _gone(gone, version)]).sort_by("id")
+    same = present.same(decisions, *STATE)
+    same &= _same_parts(decisions["parts"], present.base["parts"], present.at, "sha256")
+    changed = decisions.filter(pa.array(~same))
+    gone = present.base.filter(pc.invert(pc.is_in(present.base["id"], decisions["id"])))
+    return pa.concat_tables([changed, _gone(gone, version)]).sort_by("id")
 
 
 def _to_judge(present: Present, *, frozen: bool) -> Mask:
@@ -105,8 +137,9 @@ def _to_judge(present: Present, *, frozen: bool) -> Mask:
 def _settled(present: Present) -> Mask:
     dropped = present.carried & _base_action(present, "drop")
     kept = present.records["id"].filter(pa.array(present.carried & _base_action(present, "keep")))
-    old = present.base["representative"].take(pa.array(np.maximum(present.at, 0))) if present.base.num_rows else None
-    return dropped & pc.is_in(old, kept.combine_chunks()).to_numpy() if old is not None else dropped
+    if not present.base.num_rows:
+        return dropped
+    return dropped & pc.is_in(present.old("representative"), kept).to_numpy()
 
 
 def _base_action(present: Present, action: str) -> Mask:
@@ -116,56 +149,60 @@ def _base_action(present: Present, action: str) -> Mask:
 def _decisions(present: Present, rows: Rows, verdicts: Verdicts, version: params.Version) -> pa.Table:
     """Lay the verdicts over the records; where the outcome is the base's, its words and its version stay."""
     records, count = present.records, present.records.num_rows
-    said: dict[str, list[object]] = {name: [None] * count for name in SAID}
-    ids = records["id"]
-    for place, row in enumerate(rows.tolist()):
-        kept = bool(verdicts.keep[place])
-        said["action"][row] = "keep" if kept else "drop"
-        said["reason"][row] = verdicts.reason[place]
-        if not kept:
-            said["representative"][row] = ids[int(rows[verdicts.representative[place]])].as_py()
-            for name in ("method", "score", "threshold", "evidence", "rule"):
-                said[name][row] = getattr(verdicts, name)[place]
-    was_dropped = _base_action(present, "drop")
-    codes = records["code"].to_pylist()
-    for row, code in enumerate(codes):
-        if code is not None:
-            said["action"][row], said["reason"][row] = "quarantine", code
-        elif said["action"][row] == "keep" and was_dropped[row]:
-            said["reason"][row] = "restored"
-        if said["reason"][row] == "kept" and records["role"][row].as_py() == "reference":
-            said["reason"][row] = "reference"
-    fresh = pa.table(
-        {
-            **{name: records[name] for name in RECORD.names},
-            "version": records["version"],
-            **{name: pa.array(values, DECISION.field(name).type) for name, values in said.items()},
-            "decided": [version.name] * count,
-            "decided_at": [version.time] * count,
-        }
-    )
-    return _with_base_words(present, fresh.select(DECISION.names))
+    kept, dropped = (_mask(count, rows[mine]) for mine in (verdicts.keep, ~verdicts.keep))
+    representatives = rows[verdicts.representative[~verdicts.keep]]
+    said = verdicts.said.take(_laid(dropped, np.arange(len(representatives))))
+    unreadable = _mask(count, np.flatnonzero(records["code"].is_valid()))
+    reference = pc.equal(records["role"], "reference").to_numpy()
+    fresh = {
+        **{name: said[name] for name in said.column_names},
+        "action": _chosen({"quarantine": unreadable, "keep": kept, "drop": dropped}),
+        "reason": pc.coalesce(
+            records["code"],
+            _chosen({"restored": kept & _base_action(present, "drop"), "reference": kept & reference, "kept": kept}),
+            said["reason"],
+        ),
+        "representative": records["id"].take(_laid(dropped, representatives)),
+        "decided": pa.repeat(version.name, count),
+        "decided_at": pa.repeat(version.time, count),
+    }
+    known = dict(zip(records.column_names, records.columns, strict=True))
+    return _with_base_words(present, pa.table({**known, **fresh}))
+
+
+def _mask(count: int, rows: Rows) -> Mask:
+    mask = np.zeros(count, np.bool_)
+    mask[rows] = True
+    return mask
+
+
+def _chosen(words: dict[str, Mask]) -> pa.Array:
+    """Return for each row the first word whose mask holds, or null."""
+    return pc.case_when(pc.make_struct(*map(pa.array, words.values())), *words)
+
+
+def _laid(where: Mask, rows: Rows) -> pa.Array:
+    """Return indices that take `rows`, one after the other, to where the mask holds, and null elsewhere."""
+    at = np.zeros(len(where), np.int64)
+    at[where] = rows
+    return pa.array(at, mask=~where)
 
 
 def _with_base_words(present: Present, fresh: pa.Table) -> pa.Table:
     """Where nothing changed for a carried record, take the base's outcome as it was written."""
     if not present.base.num_rows:
-        return fresh.cast(DECISION)
-    old = present.base.take(pa.array(np.maximum(present.at, 0)))
-    unsaid = ~fresh["action"].is_valid().to_numpy()  # settled: nobody judged it again
-    same = _equal(fresh["action"], old["action"]) & _equal(fresh["representative"], old["representative"])
+        return fresh.select(DECISION.names).cast(DECISION)
+    unsaid = fresh["action"].is_null().to_numpy()  # settled: nobody judged it again
     kept = pc.fill_null(pc.equal(fresh["action"], "keep"), fill_value=False).to_numpy()
-    same &= kept | (_equal(fresh["rule"], old["rule"]) & _equal(fresh["evidence"], old["evidence"]))
-    quarantined = _equal(fresh["code"], old["code"]) & fresh["code"].is_valid().to_numpy() & (present.at >= 0)
-    carry = unsaid | (present.carried & same) | quarantined
-    takes = {name: carry for name in DECISION.names if name not in RECORD.names} | {
-        "version": present.carried | quarantined
-    }
-    columns = [
-        pc.if_else(pa.array(takes[name]), old[name], fresh[name]) if name in takes else fresh[name]
-        for name in DECISION.names
-    ]
-    return pa.table(columns, names=DECISION.names).cast(DECISION)
+    same = present.same(fresh, "action", "representative") & (kept | present.same(fresh, "rule", "evidence"))
+    quarantined = present.same(fresh, "code") & fresh["code"].is_valid().to_numpy() & (present.at >= 0)
+    carry = pa.array(unsaid | (present.carried & same) | quarantined)
+    takes = {name: carry for name in DECISION.names if name not in RECORD.names}
+    takes["version"] = pa.array(present.carried | quarantined)
+    columns = {name: fresh[name] for name in DECISION.names}
+    for name, carried in takes.items():
+        columns[name] = pc.if_else(carried, present.old(name), fresh[name])
+    return pa.table(columns).cast(DECISION)
 
 
 def _gone(rows: pa.Table, version: params.Version) -> pa.Table:
@@ -191,17 +228,7 @@ def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
 
 def _same_parts(now: pa.ChunkedArray, base: pa.ChunkedArray, at: Rows, digest: str) -> Mask:
     """Return for each record whether it has the same parts, by a digest, as the base's row `at`."""
-    mine, theirs = of_parts(now, digest), of_parts(base, digest)
-    everything = np.concatenate([mine[0], theirs[0]])
-    lookup = Lookup(everything[first_of_each(everything)])
-    here, there = (
-        _laid_out(lookup, parts, count) for parts, count in ((mine, len(now)), (theirs, len(base) + 1))
-    )  # the row after the base's last is empty: where `at` is -1
-    return np.asarray((here == there[at]).all(axis=1)) & (at >= 0)
-
-
-def _laid_out(lookup: Lookup, parts: tuple[Digests, Rows, Rows], count: int) -> Rows:
-    digests, record, part = parts
-    table = np.full((count, len(PARTS)), -1, np.int64)
-    table[record, part] = lookup.find(digests)
-    return table
+    same = at >= 0
+    rows = np.flatnonzero(same)
+    same[rows] = equal_parts(now, rows, base, at[rows], digest)
+    return same

@@ -28,10 +28,10 @@ from dedupver.project import Project
 from dedupver.schema import (
     BROUGHT,
     DECISION,
-    HOT,
     MATCH,
     RECALL,
     RECORD,
+    REPORTED,
     DedupverError,
     IntegrityError,
     SourceError,
@@ -40,17 +40,6 @@ from dedupver.schema import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-REPORTED: Final = pa.schema(
-    [
-        ("case", pa.string()),
-        ("left", pa.string()),
-        ("right", pa.string()),
-        ("kind", pa.string()),
-        ("score", pa.float64()),
-    ]
-)
-"""Pairs of kept records that resemble each other in a way that drops neither."""
 
 
 def fingerprint(project: Project) -> dict[str, Any]:
@@ -95,23 +84,17 @@ def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
     given = project.params
     index = Index.open(project.index)
-    now = _read_records(project)
     measured = store.read_table(store.verified(project.build / "match") / "recall.parquet", RECALL)
-    present = history.assemble(now, project.base_live(), given.source.mode)
-    matches = pa.concat_tables([MATCH.empty_table(), *(s.matches() for s in index.segments)])
-    hot = pa.concat_tables([HOT.empty_table(), *(s.hot() for s in index.segments)])
-    decisions, verdicts = history.decide(present, matches, hot, _reviews(project), index.score, given)
+    present = history.assemble(_read_records(project), project.base_live(), given.source.mode)
+    decisions, verdicts = history.decide(present, index, _reviews(project), given)
     events = history.events(decisions, present, given.version)
     with store.building(project.build / "dedup") as out:
         store.write_table(out / "decisions.parquet", decisions, DECISION)
         store.write_table(out / "events.parquet", events, DECISION)
-        reported = pa.Table.from_pylist(verdicts.reported, schema=REPORTED).sort_by(
-            [(n, "ascending") for n in REPORTED.names]
-        )
-        store.write_table(out / "reported.parquet", reported, REPORTED)
+        store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
-    cases = {r["values"]: r["counts"] for r in reported["case"].value_counts().to_pylist()}
+    cases = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
     return {
         **manifest.counts(decisions),
         "across_versions": report.across_versions(decisions),
@@ -125,12 +108,12 @@ def manifest_(project: Project) -> dict[str, Any]:
     """Write the version: the log of decisions, the header, and the clean data."""
     given = project.params
     decided = store.verified(project.build / "dedup")
-    decisions = store.read_table(decided / "decisions.parquet", DECISION)
-    events = store.read_table(decided / "events.parquet", DECISION)
+    decisions = store.read_table(decided / "decisions.parquet", DECISION, DECIDED)
     _require_sound(decisions)
     _remove(project.clean)
     project.clean.mkdir()
     written = _publish(project, decisions)
+    events = store.read_table(decided / "events.parquet", DECISION)
     base = project.base / "manifest" if project.base else None
     with store.building(project.manifest) as out:
         manifest.write(out, base, given.version.name, events, _header(project, decisions))
@@ -138,6 +121,9 @@ def manifest_(project: Project) -> dict[str, Any]:
     changed = {r["values"]: r["counts"] for r in events["action"].value_counts().to_pylist()}
     return {"written": written, "changed": {name: changed.get(action, 0) for action, name in manifest.FILES.items()}}
 
+
+DECIDED: Final = ("id", "path", "row", "role", "version", "action", "representative")
+"""The columns of decisions that publishing them needs; what is logged is among the events."""
 
 STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "fingerprint": fingerprint,

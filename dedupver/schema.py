@@ -131,8 +131,24 @@ OUTCOME: Final = [
     pa.field("decided_at", pa.string(), nullable=False),  # that version's time, from params
 ]
 
+SAID: Final = pa.schema(
+    [f for f in OUTCOME if f.name in {"reason", "method", "score", "threshold", "evidence", "rule"}]
+)
+"""What is said of a record that is dropped."""
+
 DECISION: Final = pa.schema([*RECORD, *OUTCOME])
 """A record and what was decided of it: the manifest's table, and the audit trail."""
+
+REPORTED: Final = pa.schema(
+    [
+        ("case", pa.string()),
+        ("left", pa.string()),
+        ("right", pa.string()),
+        ("kind", pa.string()),
+        ("score", pa.float64()),
+    ]
+)
+"""Pairs of kept records that resemble each other in a way that drops neither."""
 
 REVIEW: Final = pa.schema(
     [

@@ -13,9 +13,11 @@ from dedupver.resolve import Case
 from dedupver.schema import EVIDENCE, HOT, MATCH, PARTS, RECORD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dedupver import params
-    from dedupver.digests import Digests
-    from dedupver.rules import Scores
+    from dedupver.digests import Digests, Rows
+    from dedupver.resolve.evidence import Scores
 
 EXACT: Final = "exact"
 Score = "Callable[[str, str, str], float]"
@@ -73,16 +75,17 @@ class World:
             pa.Table.from_pylist([item.row() for item in items], schema=RECORD),
             np.array([item.rank for item in items], np.int64),
             np.array([item.forced for item in items], bool),
-            pa.Table.from_pylist(matches, schema=MATCH),
-            pa.Table.from_pylist(hot, schema=HOT),
+            pa.Table.from_pylist(matches, schema=MATCH).to_batches(max_chunksize=2),
+            pa.Table.from_pylist(hot, schema=HOT).to_batches(max_chunksize=2),
             [(a, b, label) for (a, b), label in self.reviews.items()],
-            self._scores,
+            self._scorer,
         )
 
-    def _scores(self, kind: str, left: Digests, right: Digests) -> Scores:
-        names = {digest(c): c for item in self.items for c in item.parts.values()}
-        return np.array(
-            [self.score(kind, names[bytes(a)], names[bytes(b)]) for a, b in zip(left, right, strict=True)], np.float32
+    def _scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:
+        known = {digest(c): c for item in self.items for c in item.parts.values()}
+        names = [known[bytes(each)] for each in contents]
+        return lambda left, right, _: np.array(
+            [self.score(kind, names[a], names[b]) for a, b in zip(left, right, strict=True)], np.float32
         )
 
 

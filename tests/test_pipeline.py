@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import random
 import shutil
 import signal
@@ -419,3 +420,28 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "data/raw").mkdir(parents=True)
     with pytest.raises(StateError, match=r"base\.json is missing"):
         projects.build(tmp_path)
+
+
+def near_copies(count: int) -> projects.Files:
+    """Return texts of 150 words in one JSONL file, each with one word changed."""
+    words, draw = [f"word{n}" for n in range(150)], random.Random(0)
+    lines = []
+    for number in range(count):
+        at = draw.randrange(len(words))
+        text = " ".join([*words[:at], f"other{number}", *words[at + 1 :]])
+        lines.append(f'{{"id": "r{number:06}", "text": "{text}"}}\n')
+    return {"rows.jsonl": "".join(lines)}
+
+
+def test_a_hundred_thousand_near_copies_are_judged_in_linear_time(tmp_path: Path) -> None:
+    """All share hot buckets, which have 5 billion pairs: one stays, the others are compared with it alone."""
+    spent = {}
+    for count in (100, 25_000, 100_000):  # the first warms up what is compiled
+        root = projects.create(tmp_path / str(count), near_copies(count))
+        started = os.times()
+        projects.build(root)
+        spent[count] = sum(os.times()[:4]) - sum(started[:4])
+        counted = projects.metrics(root, "dedup")
+        assert (counted["kept"], counted["hot_unverified"]) == (1, 0)
+        shutil.rmtree(root)
+    assert spent[100_000] / 100_000 < 2 * spent[25_000] / 25_000

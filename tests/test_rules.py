@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dedupver.params import Dedup
-from dedupver.rules import Edges, Evidence, Term, describe, edges, lowest, parse
+from dedupver.resolve.evidence import Evidence, Hot
+from dedupver.resolve.rules import Edges, Term, describe, edges, lowest, parse
 
 TEXT, IMAGE, CAPTION = 0, 1, 2
 
@@ -19,12 +20,8 @@ def rules_of(*rules: dict[str, Any], met: set[tuple[int, ...]] | None = None) ->
 
 
 def evidence(**pairs: list[tuple[int, int, float]]) -> Evidence:
-    """List scored pairs of contents by kind; asking for a hot pair is a fault."""
-
-    def never(*_: object) -> Any:
-        raise AssertionError
-
-    found = Evidence(never)
+    """List scored pairs of contents by kind; none is hot."""
+    found = Evidence({})
     for kind, rows in pairs.items():
         left, right, score = (np.array(column) for column in zip(*rows, strict=True))
         found.add(kind, left, right, score.astype(np.float32))
@@ -69,26 +66,24 @@ def test_lowest_is_what_hot_pairs_must_reach() -> None:
 def test_scores_are_found_in_both_directions_and_added_once() -> None:
     """A pair turned round is the same pair; the first score stays."""
     found = evidence(text=[(5, 2, 0.9)])
-    assert found.add("text", np.array([2, 1]), np.array([5, 0]), np.array([0.1, 0.8], np.float32)) == 1
-    scores = found.of("text", np.array([2, 5, 0, 1]), np.array([5, 2, 1, 2]))
+    found.add("text", np.array([2, 1]), np.array([5, 0]), np.array([0.1, 0.8], np.float32))
+    scores = found.of("text", np.array([2, 5, 0, 1]), np.array([5, 2, 1, 2]), 0.5)
     np.testing.assert_allclose(scores, [0.9, 0.9, 0.8, 0])
-    assert found.lists("text", np.array([2, 1]), np.array([5, 2])).tolist() == [True, False]
     assert [a.tolist() for a in found.pairs("text", 0.85)] == [[2], [5]]
-    assert found.of("image", np.array([2]), np.array([5])).tolist() == [0]
+    assert found.of("image", np.array([2]), np.array([5]), 0.5).tolist() == [0]
 
 
 def test_hot_pairs_are_verified_when_asked_for() -> None:
     """Only where both are hot and the pair is not listed."""
     asked: list[tuple[int, int]] = []
 
-    def score(_: str, left: Any, right: Any) -> Any:
+    def score(left: Any, right: Any, _: float) -> Any:
         asked.extend(zip(left.tolist(), right.tolist(), strict=True))
         return np.full(len(left), 0.5, np.float32)
 
-    found = Evidence(score)
+    found = Evidence({"text": Hot(np.array([False, True, True, True, False]), score)})
     found.add("text", np.array([1]), np.array([2]), np.array([0.9], np.float32))
-    found.hot["text"] = np.array([1, 2, 3])
-    np.testing.assert_allclose(found.of("text", np.array([1, 1, 1]), np.array([2, 3, 4])), [0.9, 0.5, 0])
+    np.testing.assert_allclose(found.of("text", np.array([1, 1, 1]), np.array([2, 3, 4]), 0.5), [0.9, 0.5, 0])
     assert asked == [(1, 3)]
 
 
@@ -128,8 +123,11 @@ def test_same_parts_keeps_an_image_apart_from_an_image_with_a_caption() -> None:
 
 
 def test_evidence_is_described_part_by_part() -> None:
-    """Equal parts are exact, others by every kind that meets its threshold."""
-    (rule,) = rules_of({"every": "similar"}, met={(IMAGE, CAPTION)})
-    left, right = np.array([-1, 10, 20]), np.array([-1, 11, 20])
-    seen = evidence(image=[(10, 11, 0.953125)], image_embedding=[(10, 11, 0.99)])
-    assert describe(rule, left[None], right[None], seen) == ["image.phash=0.953125,image.embedding=0.99,caption=exact"]
+    """Equal parts are exact, others by every kind that meets its threshold; a part that is named twice is said once."""
+    (rule,) = rules_of({"every": "similar", "image": 0.95}, met={(IMAGE, CAPTION)})
+    left, right = np.array([[-1, 10, 20], [-1, 10, 20]]), np.array([[-1, 11, 20], [-1, 10, 21]])
+    seen = evidence(image=[(10, 11, 0.953125)], image_embedding=[(10, 11, 0.99)], text=[(20, 21, 0.8123456789)])
+    assert describe(rule, left, right, seen).to_pylist() == [
+        "image.phash=0.953125,image.embedding=0.99,caption=exact",
+        "image=exact,caption.minhash=0.812346",
+    ]

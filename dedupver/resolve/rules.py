@@ -1,30 +1,34 @@
 """Rules: which evidence makes two records duplicates, as alternatives of conjunctions over their parts.
 
-Records are *nodes* here, one row of content numbers each (a column a part, -1 where the record has no such part), and
-evidence is a sparse list of scored pairs of content numbers for each kind.
+Records are *nodes* here, one row of content numbers each: a column a part, -1 where the record has no such part.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedupver import params
+from dedupver.resolve.evidence import distinct, in_sorted, pair_key
 from dedupver.schema import EVIDENCE, PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from dedupver.digests import Rows
-
-Scores = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+    from dedupver.resolve.evidence import Evidence, Mask, Scores
 
 NAMES: Final = tuple(PARTS)
-BLOCK: Final = 2_000_000  # pairs judged at once
+REVIEW: Final = -1
+"""Stands for the rule of an edge that a person drew."""
+
+NO_WORD: Final = pa.scalar(None, pa.string())
+BLOCK: Final = 1 << 18
+"""Pairs judged at once."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,8 @@ class Rule:
     same_parts: bool
 
 
-@dataclass(frozen=True)
-class Edges:
-    """Pairs of nodes that a rule calls duplicates; every array has shape (m,).
+class Edges(NamedTuple):
+    """Pairs of nodes that a rule calls duplicates, the smaller node left; every array has shape (m,).
 
     `kind` is an index into EVIDENCE of the weakest part, or -1 where every part is equal.
     """
@@ -57,6 +60,13 @@ class Edges:
     threshold: Scores
     kind: Rows
     rule: Rows
+
+    def at(self, rows: Rows | Mask) -> Self:
+        """Return the edges of some rows."""
+        return type(self)._make(column[rows] for column in self)
+
+
+NO_EDGES: Final = Edges._make(np.empty(0, t) for t in (np.int64, np.int64, np.float32, np.float32, np.int64, np.int64))
 
 
 def parse(settings: params.Dedup, parts_met: set[tuple[int, ...]]) -> list[Rule]:
@@ -92,84 +102,56 @@ def lowest(rules: list[Rule]) -> dict[str, float]:
     return found
 
 
-class Evidence:
-    """Scored pairs of content numbers, by kind, for look-up in both directions."""
-
-    def __init__(self, score: Callable[[str, Rows, Rows], Scores]) -> None:
-        """Start empty; `score` verifies pairs of hot contents, which were never listed."""
-        self._keys: dict[str, npt.NDArray[np.uint64]] = {k: np.empty(0, np.uint64) for k in EVIDENCE}
-        self._scores: dict[str, Scores] = {k: np.empty(0, np.float32) for k in EVIDENCE}
-        self._score = score
-        self.hot: dict[str, Rows] = {k: np.empty(0, np.int64) for k in EVIDENCE}
-
-    def add(self, kind: str, left: Rows, right: Rows, score: Scores) -> int:
-        """Add pairs; return how many were new."""
-        keys = _key(left, right)
-        keys, first = np.unique(keys, return_index=True)
-        fresh = ~_in_sorted(keys, self._keys[kind])
-        merged = np.concatenate([self._keys[kind], keys[fresh]])
-        order = np.argsort(merged)
-        self._scores[kind] = np.concatenate([self._scores[kind], score[first][fresh]])[order]
-        self._keys[kind] = merged[order]
-        return int(fresh.sum())
-
-    def lists(self, kind: str, left: Rows, right: Rows) -> Mask:
-        """Return for each pair whether it was added."""
-        return _in_sorted(_key(left, right), self._keys[kind])
-
-    def pairs(self, kind: str, at_least: float) -> tuple[Rows, Rows]:
-        """Return the pairs of a kind at or above a score."""
-        keys = self._keys[kind][self._scores[kind] >= np.float32(at_least)]
-        return (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
-    def of(self, kind: str, left: Rows, right: Rows) -> Scores:
-        """Return the score of each pair, 0 where there is no match; pairs of hot contents are verified now."""
-        keys = _key(left, right)
-        place = np.searchsorted(self._keys[kind], keys)
-        place[place == len(self._keys[kind])] = 0
-        listed = self._keys[kind][place] == keys if len(self._keys[kind]) else np.zeros(len(keys), bool)
-        scores = np.zeros(len(keys), np.float32)
-        scores[listed] = self._scores[kind][place[listed]]
-        if len(self.hot[kind]):
-            open_ = np.flatnonzero(~listed & _in_sorted(left, self.hot[kind]) & _in_sorted(right, self.hot[kind]))
-            if len(open_):
-                scores[open_] = self._score(kind, left[open_], right[open_])
-        return scores
-
-
 def edges(rules: list[Rule], nodes: Rows, evidence: Evidence) -> Edges:
-    """Return every pair of nodes that a rule calls duplicates, once each, by its strongest rule.
+    """Return every pair of nodes that a rule calls duplicates by listed evidence, once each, by its strongest rule.
 
-    `nodes` has shape (n, parts) of content numbers.
+    `nodes` has shape (n, parts) of content numbers. Pairs of which the most selective term is in a hot bucket are not
+    listed: `judge` finds them among those that share one.
     """
-    found = [
+    return _strongest(
         _judge(rule, number, nodes, left, right, evidence)
         for number, rule in enumerate(rules)
         for left, right in _candidates(rule, nodes, evidence)
-    ]
-    if not found:
-        empty = np.empty(0, np.int64)
-        return Edges(empty, empty, empty.astype(np.float32), empty.astype(np.float32), empty, empty)
-    columns = [np.concatenate([getattr(e, name) for e in found]) for name in Edges.__dataclass_fields__]
-    left, right, score, _, _, rule = columns
-    order = np.lexsort((rule, -score, right, left))
-    first = np.ones(len(order), bool)
-    first[1:] = (left[order][1:] != left[order][:-1]) | (right[order][1:] != right[order][:-1])
-    return Edges(*(column[order[first]] for column in columns))
+    )
 
 
-def describe(rule: Rule, left: Rows, right: Rows, evidence: Evidence) -> list[str]:
+def joined(parts: Iterable[Edges]) -> Edges:
+    """Return the edges of several lists as one."""
+    return Edges._make(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def judge(rules: list[Rule], nodes: Rows, left: Rows, right: Rows, evidence: Evidence) -> Edges:
+    """Return those of the given pairs of nodes that a rule calls duplicates, once each, by its strongest rule."""
+    found = []
+    for number, rule in enumerate(rules):
+        able = _able(rule, nodes[left]) & _able(rule, nodes[right])
+        found.append(_judge(rule, number, nodes, left[able], right[able], evidence))
+    return _strongest(found)
+
+
+def describe(rule: Rule, left: Rows, right: Rows, evidence: Evidence) -> pa.Array:
     """Return the evidence between nodes, shapes (m, parts), under a rule: `image.phash=0.969,caption=exact`."""
-    said: list[list[str]] = [[] for _ in left]
+    said: dict[str, Mask] = {}
+    words = []
+
+    def say(what: str, where: Mask, scores: pa.Array) -> None:
+        fresh = where & ~said.get(what, np.zeros(len(left), bool))  # a rule may name a part twice
+        said[what] = fresh | said.get(what, fresh)
+        words.append(pc.if_else(pa.array(fresh), pc.binary_join_element_wise(what, scores, "="), NO_WORD))
+
     for term in rule.terms:
         a, b = left[:, term.part], right[:, term.part]
-        for at in np.flatnonzero(a == b):
-            said[at].append(f"{NAMES[term.part]}=exact")
+        say(NAMES[term.part], a == b, pa.scalar("exact"))
         for kind, floor in term.at_least.items():
-            score = evidence.of(kind, a, b)
-            for at in np.flatnonzero((a != b) & (score >= np.float32(floor))):
-                said[at].append(f"{NAMES[term.part]}.{EVIDENCE[kind][1]}={score[at]:.6g}")
-    return [",".join(dict.fromkeys(words)) for words in said]
+            score = evidence.of(kind, a, b, floor)
+            say(f"{NAMES[term.part]}.{EVIDENCE[kind][1]}", (a != b) & (score >= np.float32(floor)), six_digits(score))
+    return pc.binary_join_element_wise(*words, ",", null_handling="skip")
+
+
+def six_digits(scores: Scores) -> pa.Array:
+    """Return scores as text, `%.6g`; each distinct one is formatted once."""
+    distinct, inverse = np.unique(scores, return_inverse=True)
+    return pa.array([f"{score:.6g}" for score in distinct.tolist()], pa.string()).take(pa.array(inverse))
 
 
 def _term(term: str, value: float | str, settings: params.Dedup) -> Term:
@@ -187,12 +169,27 @@ def _part_term(part: int, value: float | str, settings: params.Dedup) -> Term:
     return Term(part, {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k][0] == modality})
 
 
+def _strongest(found: Iterable[Edges]) -> Edges:
+    """Join edges; of those between the same two nodes the one with the highest score stays, then the first rule's."""
+    edges = joined([NO_EDGES, *found])
+    order = np.lexsort((edges.rule, -edges.score, edges.right, edges.left))
+    left, right = edges.left[order], edges.right[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    return edges.at(order[first])
+
+
+def _able(rule: Rule, nodes: Rows) -> Mask:
+    """Return which nodes have the parts that a rule speaks of."""
+    parts = sorted({t.part for t in rule.terms})
+    able = (nodes[:, parts] >= 0).all(axis=1)
+    exactly = (nodes >= 0).sum(axis=1) == len(parts)
+    return np.asarray(able & exactly if rule.same_parts else able)
+
+
 def _candidates(rule: Rule, nodes: Rows, evidence: Evidence) -> Iterator[tuple[Rows, Rows]]:
     """Yield blocks of node pairs that the rule's most selective term allows."""
-    have = nodes[:, [t.part for t in rule.terms]] >= 0
-    able = have.all(axis=1)
-    if rule.same_parts:
-        able &= (nodes >= 0).sum(axis=1) == len({t.part for t in rule.terms})
+    able = _able(rule, nodes)
     members = np.flatnonzero(able)
     if len(members) < 2:
         return
@@ -231,15 +228,15 @@ class _Plan:
 
 
 def _plan(term: Term, contents: Rows, evidence: Evidence) -> _Plan:
-    distinct, inverse, sizes = np.unique(contents, return_inverse=True, return_counts=True)
+    values, inverse, sizes = np.unique(contents, return_inverse=True, return_counts=True)
     order = np.argsort(inverse, kind="stable")
     lefts, rights = [np.flatnonzero(sizes > 1)], [np.flatnonzero(sizes > 1)]
-    keys = [_key(*evidence.pairs(kind, floor)) for kind, floor in term.at_least.items()]
-    pairs = np.unique(np.concatenate([*keys, np.empty(0, np.uint64)]))
+    keys = [pair_key(*evidence.pairs(kind, floor)) for kind, floor in term.at_least.items()]
+    pairs = distinct(np.concatenate([*keys, np.empty(0, np.uint64)]))
     a, b = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    here = _in_sorted(a, distinct) & _in_sorted(b, distinct)
-    lefts.append(np.searchsorted(distinct, a[here]))
-    rights.append(np.searchsorted(distinct, b[here]))
+    here = in_sorted(a, values) & in_sorted(b, values)
+    lefts.append(np.searchsorted(values, a[here]))
+    rights.append(np.searchsorted(values, b[here]))
     return _Plan(order, np.cumsum(sizes) - sizes, sizes, np.concatenate(lefts), np.concatenate(rights))
 
 
@@ -255,23 +252,11 @@ def _judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by
         best = np.where(a == b, np.float32(2), np.float32(0))  # 2: equal, beyond every score
         best_kind, best_floor = np.full(count, -1, np.int64), np.ones(count, np.float32)
         for name, floor in term.at_least.items():
-            found = np.where(a == b, np.float32(0), evidence.of(name, a, b))
+            found = np.where(a == b, np.float32(0), evidence.of(name, a, b, floor))
             better = (found >= np.float32(floor)) & (found > best)
             best[better], best_kind[better], best_floor[better] = found[better], list(EVIDENCE).index(name), floor
         good &= best > 0
         weaker = (best < score) | ((kind < 0) & (best_kind >= 0))
         score[weaker], kind[weaker], threshold[weaker] = best[weaker], best_kind[weaker], best_floor[weaker]
-    return Edges(left[good], right[good], score[good], threshold[good], kind[good], np.full(int(good.sum()), number))
-
-
-def _key(left: Rows, right: Rows) -> npt.NDArray[np.uint64]:
-    low, high = np.minimum(left, right).astype(np.uint64), np.maximum(left, right).astype(np.uint64)
-    return (low << np.uint64(32)) | high
-
-
-def _in_sorted(values: npt.NDArray[np.generic], ordered: npt.NDArray[np.generic]) -> Mask:
-    if not len(ordered):
-        return np.zeros(len(values), bool)
-    place = np.searchsorted(ordered, values)
-    place[place == len(ordered)] = 0
-    return np.asarray(ordered[place] == values)
+    low, high = np.minimum(left, right)[good], np.maximum(left, right)[good]
+    return Edges(low, high, score[good], threshold[good], kind[good], np.full(len(low), number))

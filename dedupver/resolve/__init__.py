@@ -1,0 +1,134 @@
+"""Matches → decisions: greedy by direct match, in an order that is a property of the records.
+
+In that order a record is kept unless a record that is already kept matches it under a rule; then it is dropped for the
+best of those. Nothing is ever dropped for a chain of matches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedupver.digests import Digests, Lookup, Rows, numbered, of_column
+from dedupver.resolve import rules, words
+from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, distinct, in_sorted, pair_key
+from dedupver.resolve.greedy import Outcome, sweep
+from dedupver.resolve.hot import Buckets, gather
+from dedupver.resolve.nodes import Nodes, order_of
+from dedupver.resolve.rules import REVIEW, Edges, Rule
+from dedupver.schema import EVIDENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from dedupver import params
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """One row a record; `representative` is a row, -1 for the kept."""
+
+    keep: Mask
+    representative: Rows
+    said: pa.Table  # schema SAID: of the dropped, in the order of their rows
+    reported: pa.Table  # schema REPORTED
+    unverified: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that is judged at once."""
+
+    records: pa.Table  # schema RECORD
+    rank: Rows  # lower goes first: 0 the protected
+    forced: Mask  # kept whatever matches them
+    matches: Iterable[pa.RecordBatch]  # schema MATCH
+    hot: Iterable[pa.RecordBatch]  # schema HOT
+    reviews: Sequence[tuple[str, str, str]]
+    scorer: Callable[[str, Digests], Score]  # of a kind and among some contents
+
+
+def resolve(case: Case, settings: params.Dedup) -> Verdicts:
+    """Judge every record; see the module's docstring for the order and the rule."""
+    contents, parts = numbered(case.records["parts"])
+    reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
+    apart = pc.is_in(case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()
+    nodes = Nodes.of(parts, order_of(case.records, case.rank, settings), apart)
+    reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
+    conjunctions = rules.parse(settings, nodes.part_sets())
+    if case.reviews:  # reviewed records are nodes of their own, so their equals must be found
+        conjunctions += rules.exact(nodes.part_sets())
+    evidence, buckets = _evidence(case, contents, nodes, conjunctions)
+
+    def judge(left: Rows, right: Rows) -> Edges:
+        return reviews.over(rules.judge(conjunctions, nodes.contents, left, right, evidence))
+
+    listed = rules.joined([reviews.over(rules.edges(conjunctions, nodes.contents, evidence)), reviews.same])
+    forced = np.zeros(len(nodes), bool)
+    forced[nodes.of_record[case.forced]] = True
+    outcome = sweep(listed, forced, buckets, judge)
+    representative = _representatives(nodes, outcome, case.forced)
+    judged = words.Judged(case.records, nodes, representative, outcome, conjunctions, evidence)
+    said, reported = words.said(judged), words.reported(judged, settings)
+    return Verdicts(representative < 0, representative, said, reported, outcome.unverified)
+
+
+class _Reviews(NamedTuple):
+    """What people said of pairs of nodes."""
+
+    pairs: Keys
+    same: Edges
+
+    @classmethod
+    def of(cls, reviews: Sequence[tuple[str, str, str]], ids: pa.ChunkedArray, nodes: Nodes) -> Self:
+        """Take those that speak of two of the records."""
+        lefts, rights, labels = zip(*reviews, strict=True) if reviews else ((), (), ())
+        left, right = _rows_of(lefts, ids), _rows_of(rights, ids)
+        known = (left >= 0) & (right >= 0) & (left != right)
+        left, right = nodes.of_record[left[known]], nodes.of_record[right[known]]
+        low, high = np.minimum(left, right), np.maximum(left, right)
+        same = pc.equal(pa.array(labels, pa.string()), "same").to_numpy(zero_copy_only=False)[known]
+        one, none = np.ones(same.sum(), np.float32), np.full(same.sum(), REVIEW)
+        return cls(distinct(pair_key(left, right)), Edges(low[same], high[same], one, one, none, none))
+
+    def over(self, edges: Edges) -> Edges:
+        """Take out the pairs that a person spoke of."""
+        return edges.at(~in_sorted(pair_key(edges.left, edges.right), self.pairs))
+
+
+def _evidence(case: Case, contents: Digests, nodes: Nodes, conjunctions: list[Rule]) -> tuple[Evidence, Buckets]:
+    """Return the matches of the contents, and the hot buckets whose pairs are verified only where they are needed."""
+    lookup = Lookup(contents)
+    hot, buckets = gather(case.hot, lookup, nodes.contents, rules.lowest(conjunctions))
+    evidence = Evidence({kind: _scorer(case, kind, contents, is_hot) for kind, is_hot in hot.items()})
+    found: dict[str, list[tuple[Rows, Rows, Scores]]] = {kind: [] for kind in EVIDENCE}
+    for batch in case.matches:
+        left, right = (lookup.find(of_column(batch[end])) for end in ("left", "right"))
+        for kind, rows in by_kind(batch, (left >= 0) & (right >= 0)):
+            found[kind].append((left[rows], right[rows], batch["score"].to_numpy()[rows]))
+    for kind, blocks in found.items():
+        if blocks:
+            evidence.add(kind, *(np.concatenate(column) for column in zip(*blocks, strict=True)))
+    return evidence, buckets
+
+
+def _scorer(case: Case, kind: str, contents: Digests, is_hot: Mask) -> Hot:
+    score, number = case.scorer(kind, contents[is_hot]), np.cumsum(is_hot) - 1
+    return Hot(is_hot, lambda left, right, at_least: score(number[left], number[right], at_least))
+
+
+def _representatives(nodes: Nodes, outcome: Outcome, forced: Mask) -> Rows:
+    """From nodes back to records: the first record of a kept node stays, its equals go for it."""
+    kept, rows = outcome.by < 0, np.arange(len(nodes.of_record))
+    stays = kept[nodes.of_record] & ((nodes.head[nodes.of_record] == rows) | forced)
+    goes_for = np.where(kept, np.arange(len(kept)), np.append(outcome.edges.left, -1)[outcome.by])
+    return np.where(stays, -1, nodes.head[goes_for[nodes.of_record]])
+
+
+def _rows_of(names: Sequence[str], ids: pa.ChunkedArray) -> Rows:
+    at = pc.index_in(pa.array(names, pa.string()), ids)
+    return pc.fill_null(at, -1).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,0 +1,94 @@
+"""Evidence: a sparse list of scored pairs of contents for each kind, and what is verified only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from dedupver.digests import Rows
+from dedupver.schema import EVIDENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+Scores = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Keys = npt.NDArray[np.uint64]
+Score = Callable[[Rows, Rows, float], Scores]
+"""Gives the exact similarity of pairs of contents, named by their numbers, shapes (m,); 0 may stand for any below."""
+
+
+class Hot(NamedTuple):
+    """Which of all contents are in hot buckets, so that no pair of them is listed, and what verifies such pairs."""
+
+    among: Mask
+    score: Score
+
+
+class Evidence:
+    """Scored pairs of content numbers, by kind, for look-up in both directions."""
+
+    def __init__(self, hot: dict[str, Hot]) -> None:
+        """Start with none listed."""
+        self._keys: dict[str, Keys] = {k: np.empty(0, np.uint64) for k in EVIDENCE}
+        self._scores: dict[str, Scores] = {k: np.empty(0, np.float32) for k in EVIDENCE}
+        self._hot = hot
+
+    def add(self, kind: str, left: Rows, right: Rows, score: Scores) -> None:
+        """Add pairs; of a pair that was added before the first score stays."""
+        keys = np.concatenate([self._keys[kind], pair_key(left, right)])
+        self._keys[kind], first = np.unique(keys, return_index=True)
+        self._scores[kind] = np.concatenate([self._scores[kind], score])[first]
+
+    def pairs(self, kind: str, at_least: float) -> tuple[Rows, Rows]:
+        """Return the pairs of a kind at or above a score."""
+        keys = self._keys[kind][self._scores[kind] >= np.float32(at_least)]
+        return (keys >> np.uint64(32)).astype(np.int64), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+    def of(self, kind: str, left: Rows, right: Rows, at_least: float) -> Scores:
+        """Return the score of each pair, 0 where there is none; pairs of hot contents are verified now."""
+        keys = pair_key(left, right)
+        place = np.searchsorted(self._keys[kind], keys)
+        place[place == len(self._keys[kind])] = 0
+        listed = self._keys[kind][place] == keys if len(self._keys[kind]) else np.zeros(len(keys), bool)
+        scores = np.zeros(len(keys), np.float32)
+        scores[listed] = self._scores[kind][place[listed]]
+        if hot := self._hot.get(kind):
+            open_ = np.flatnonzero(hot.among[left] & hot.among[right] & ~listed & (left != right))
+            scores[open_] = hot.score(left[open_], right[open_], at_least)
+        return scores
+
+
+def by_kind(batch: pa.RecordBatch, among: Mask) -> Iterator[tuple[str, Rows]]:
+    """Yield the kinds in a batch of matches or of hot members, and the rows of each among those wanted."""
+    for kind in pc.unique(batch["kind"]).to_pylist():
+        yield kind, np.flatnonzero(among & pc.equal(batch["kind"], kind).to_numpy(zero_copy_only=False))
+
+
+def pair_key(left: Rows, right: Rows) -> Keys:
+    """Return one number for each pair, the same whichever way round it is given."""
+    low, high = np.minimum(left, right).astype(np.uint64), np.maximum(left, right).astype(np.uint64)
+    return (low << np.uint64(32)) | high
+
+
+def distinct(keys: Keys) -> Keys:
+    """Return the distinct keys in ascending order: by sorting, for np.unique's hash table is slow on millions."""
+    keys = np.sort(keys)
+    fresh = np.ones(len(keys), np.bool_)
+    fresh[1:] = keys[1:] != keys[:-1]
+    return keys[fresh]
+
+
+def in_sorted(values: npt.NDArray[np.generic], ordered: npt.NDArray[np.generic]) -> Mask:
+    """Return which values are among the ascending `ordered`."""
+    if not len(ordered):
+        return np.zeros(len(values), bool)
+    place = np.searchsorted(ordered, values)
+    place[place == len(ordered)] = 0
+    return np.asarray(ordered[place] == values)

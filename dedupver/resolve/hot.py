@@ -1,0 +1,86 @@
+"""Hot buckets: too large for all their pairs to be listed, so only who is in them is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dedupver.digests import Lookup, Rows, of_column
+from dedupver.resolve.evidence import Keys, Mask, by_kind, distinct
+from dedupver.schema import EVIDENCE, PARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    import pyarrow as pa
+
+Small = npt.NDArray[np.int32]
+
+
+class Buckets(NamedTuple):
+    """Which nodes share hot buckets, both ways in CSR form; members are in ascending order."""
+
+    starts: Rows
+    members: Small
+    node_starts: Rows
+    of_node: Small
+
+    @classmethod
+    def of(cls, packed: Keys, buckets: int, nodes: int) -> Self:
+        """Take memberships in any order and as often as they come: `bucket << 32 | node`, shape (m,)."""
+        half = np.uint64(32)
+        packed = distinct(packed)
+        turned = np.sort((packed << half) | (packed >> half))
+        return cls(*_csr(packed, buckets), *_csr(turned, nodes))
+
+
+def gather(
+    batches: Iterable[pa.RecordBatch], lookup: Lookup, nodes: Rows, kinds: Collection[str]
+) -> tuple[dict[str, Mask], Buckets]:
+    """Return by kind which contents are hot, and the buckets of some kinds.
+
+    `batches` have the schema HOT, `lookup` numbers contents, `nodes` holds these numbers, shape (n, parts). A bucket of
+    texts is one of bodies and one of captions: the two are never compared.
+    """
+    hot: dict[str, Mask] = {}
+    numbers: dict[tuple[str, int, int], int] = {}
+    holders = [_Holders(column) for column in nodes.T]
+    packed = [np.empty(0, np.uint64)]
+    for batch in batches:
+        content = lookup.find(of_column(batch["content"]))
+        for kind, rows in by_kind(batch, content >= 0):
+            hot.setdefault(kind, np.zeros(len(lookup), bool))[content[rows]] = True
+            groups, inverse = np.unique(batch["group"].to_numpy()[rows], return_inverse=True)
+            for part in _parts(kind) if kind in kinds else []:
+                number = [numbers.setdefault((kind, part, group), len(numbers)) for group in groups.tolist()]
+                at, node = holders[part].of(content[rows])
+                packed.append((np.array(number, np.uint64)[inverse[at]] << np.uint64(32)) | node.astype(np.uint64))
+    return hot, Buckets.of(np.concatenate(packed), len(numbers), len(nodes))
+
+
+class _Holders:
+    """Answers which nodes hold a content in one part."""
+
+    def __init__(self, column: Rows) -> None:
+        self._node = np.argsort(column, kind="stable")
+        self._content = column[self._node]
+
+    def of(self, content: Rows) -> tuple[Rows, Rows]:
+        """Return the places in `content` and the nodes that hold what is there, shape (m,) each."""
+        start = np.searchsorted(self._content, content)
+        count = np.searchsorted(self._content, content, side="right") - start
+        place = np.repeat(np.arange(len(content)), count)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+        return place, self._node[start[place] + within]
+
+
+def _parts(kind: str) -> list[int]:
+    return [part for part, modality in enumerate(PARTS.values()) if modality == EVIDENCE[kind][0]]
+
+
+def _csr(packed: Keys, count: int) -> tuple[Rows, Small]:
+    """Return where each of `count` rows starts, and the columns, of `row << 32 | column` in ascending order."""
+    starts = np.searchsorted(packed, np.arange(count + 1, dtype=np.uint64) << np.uint64(32))
+    return starts, (packed & np.uint64(0xFFFFFFFF)).astype(np.int32)

@@ -1,0 +1,80 @@
+"""Who is judged, and in which order: records with equal contents are one node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dedupver import params
+    from dedupver.digests import Rows
+    from dedupver.resolve.evidence import Mask
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Nodes, numbered in the order in which they are judged."""
+
+    parts: Rows  # of each record the number of each part's content, -1 where it has no such part; shape (n, parts)
+    of_record: Rows  # shape (n,)
+    head: Rows  # the first record of each node, shape (m,)
+    contents: Rows  # parts of the head, shape (m, parts)
+
+    @classmethod
+    def of(cls, parts: Rows, order: Rows, apart: Mask) -> Self:
+        """Join records with equal parts, but for those that are to stay `apart`; `order` lists all records."""
+        group = np.where(apart, np.arange(1, len(order) + 1), 0)
+        for column in parts.T:
+            group = np.unique(group * (column.max(initial=0) + 2) + column + 1, return_inverse=True)[1]
+        _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)
+        number, node = np.empty(len(first), np.int64), np.empty(len(order), np.int64)
+        number[np.argsort(first)] = np.arange(len(first))
+        node[order] = number[inverse]
+        head = order[np.sort(first)]
+        return cls(parts, node, head, parts[head])
+
+    def __len__(self) -> int:
+        """Return the number of nodes."""
+        return len(self.head)
+
+    def part_sets(self) -> set[tuple[int, ...]]:
+        """Return the sets of parts that nodes have."""
+        places = range(self.contents.shape[1])
+        bits = np.unique((self.contents >= 0) @ (1 << np.array(places)))
+        return {tuple(part for part in places if bit >> part & 1) for bit in bits.tolist()}
+
+
+def order_of(records: pa.Table, rank: Rows, settings: params.Dedup) -> Rows:
+    """Return the rows in the order they are judged: rank, split, keep policy, id."""
+    ids = np.argsort(pc.sort_indices(records["id"]).to_numpy())
+    keys = [rank, _place_in(records["split"], settings.splits)]
+    for name in settings.keep:
+        keys += _criterion(records, name, settings)
+    return np.lexsort((ids, *reversed(keys)))
+
+
+def _criterion(records: pa.Table, name: str, settings: params.Dedup) -> list[npt.NDArray[Any]]:
+    """Return the sort keys of a keep policy, smaller first; ids always decide last, which is all that `first` asks."""
+    pixels, size = records["pixels"].to_numpy(), records["bytes"].to_numpy()
+    if name == "largest":
+        return [-pixels, np.where(pixels > 0, -size, 0)]  # of two pictures of one size the less compressed
+    if name == "longest":
+        return [-records["chars"].to_numpy()]
+    if name == "quality":
+        return [-pc.fill_null(records["quality"], -np.inf).to_numpy()]
+    if name == "newest":
+        filled = pc.fill_null(records["time"], "")
+        return [-pc.rank(filled, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)]
+    return [_place_in(records["source"], settings.sources)] if name == "source" else []
+
+
+def _place_in(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    place = pc.index_in(column, pa.array(names, pa.string()))
+    return pc.fill_null(place, len(names)).to_numpy().astype(np.float64)

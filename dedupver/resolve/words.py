@@ -1,0 +1,132 @@
+"""What is said of the dropped, from reason to rule, and what is reported besides."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from dedupver.digests import equal_parts
+from dedupver.resolve import rules
+from dedupver.resolve.rules import NAMES, Rule, Term
+from dedupver.schema import EVIDENCE, REPORTED, SAID
+
+if TYPE_CHECKING:
+    from dedupver import params
+    from dedupver.digests import Rows
+    from dedupver.resolve.evidence import Evidence, Mask
+    from dedupver.resolve.greedy import Outcome
+    from dedupver.resolve.nodes import Nodes
+
+KINDS: Final = [*EVIDENCE, "exact"]
+"""An edge's kind in words; -1, where every part is equal, is the last."""
+
+METHODS: Final = [*(measure for _, measure in EVIDENCE.values()), "content", "sha256", "review"]
+CONTENT: Final = METHODS.index("content")
+
+EQUAL: Final = [
+    ",".join(f"{name}=exact" for name in itertools.compress(NAMES, bits))
+    for bits in itertools.product((0, 1), repeat=len(NAMES))
+]
+"""The evidence between equal records, by the bits that say which parts they have, the first part's the highest."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Records and nodes, and what became of them."""
+
+    records: pa.Table  # schema RECORD
+    nodes: Nodes
+    representative: Rows  # of each record: a row, or -1
+    outcome: Outcome
+    rules: list[Rule]
+    evidence: Evidence
+
+
+def said(judged: Judged) -> pa.Table:
+    """Return what is said of the dropped records, in the order of their rows (schema SAID)."""
+    edges, parts = judged.outcome.edges, judged.records["parts"]
+    rows = np.flatnonzero(judged.representative >= 0)
+    kept, edge = judged.representative[rows], judged.outcome.by[judged.nodes.of_record[rows]]
+    rule = np.append(edges.rule, 0)[edge]
+    equal = (rule >= 0) & (judged.nodes.parts[rows] == judged.nodes.parts[kept]).all(axis=1)
+    near, reviewed = ~equal & (rule >= 0), rule < 0
+    score, threshold, method = np.ones(len(rows)), np.ones(len(rows)), np.full(len(rows), METHODS.index("review"))
+    score[near] = edges.score[edge[near]]
+    threshold[near] = _rounded(edges.threshold[edge[near]])
+    method[near] = edges.kind[edge[near]] % len(KINDS)
+    method[equal] = CONTENT + equal_parts(parts, rows[equal], parts, kept[equal], "sha256")
+    rule[equal], rule[reviewed] = len(judged.rules), len(judged.rules) + 1
+    reasons = ["near_duplicate_of", "exact_duplicate_of", "reviewed_same_as"]
+    columns: dict[str, pa.Array] = {
+        "reason": _named(reasons, equal + 2 * reviewed),
+        "method": _named(METHODS, method),
+        "score": pa.array(score),
+        "threshold": pa.array(threshold, mask=reviewed),
+        "evidence": _evidence(judged, rows, edge, near, equal),
+        "rule": _named([*(r.text for r in judged.rules), "{content: exact}", "review"], rule),
+    }
+    return pa.table(columns, schema=SAID)
+
+
+def reported(judged: Judged, settings: params.Dedup) -> pa.Table:
+    """Return pairs of kept records that resemble each other by evidence that drops nothing by itself."""
+    image, caption, text = (NAMES.index(n) for n in ("image", "caption", "text"))
+    similar: dict[str, float] = {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k][0] == "image"}
+    tables = [
+        _reported(judged, "same_image_other_caption", [image, caption], Term(image, similar)),
+        _reported(judged, "similar_text", [text], Term(text, {"text_embedding": settings.thresholds.text_embedding})),
+    ]
+    return pa.concat_tables(tables).sort_by([(name, "ascending") for name in REPORTED.names])
+
+
+def _reported(judged: Judged, case: str, parts: list[int], term: Term) -> pa.Table:
+    stays = judged.representative[judged.nodes.head] < 0
+    members = np.flatnonzero((judged.nodes.contents[:, parts] >= 0).all(axis=1) & stays)
+    found = rules.edges([Rule(case, (term,), same_parts=False)], judged.nodes.contents[members], judged.evidence)
+    left, right = (
+        judged.records["id"].take(pa.array(judged.nodes.head[members[end]])) for end in (found.left, found.right)
+    )
+    columns: list[Any] = [
+        _named([case], np.zeros(len(left), int)),
+        left,
+        right,
+        _named(KINDS, found.kind % len(KINDS)),
+        found.score.astype(np.float64),
+    ]
+    return pa.table(columns, schema=REPORTED)
+
+
+def _evidence(judged: Judged, rows: Rows, edge: Rows, near: Mask, equal: Mask) -> pa.Array:
+    """Return the evidence of each dropped record; that of an edge is written once."""
+    used, place = np.unique(edge[near], return_inverse=True)
+    words = pa.concat_arrays([_of_edges(judged, used), pa.array([*EQUAL, "review=same"])])
+    at = np.full(len(rows), len(words) - 1)
+    at[near] = place
+    highest_first = 1 << np.arange(len(NAMES))[::-1]
+    at[equal] = len(used) + (judged.nodes.parts[rows[equal]] >= 0) @ highest_first
+    return words.take(pa.array(at))
+
+
+def _of_edges(judged: Judged, used: Rows) -> pa.Array:
+    edges = judged.outcome.edges
+    by_rule, words = [np.empty(0, np.int64)], [pa.array([], pa.string())]
+    for number, rule in enumerate(judged.rules):
+        mine = np.flatnonzero(edges.rule[used] == number)
+        left, right = (judged.nodes.contents[end[used[mine]]] for end in (edges.left, edges.right))
+        by_rule.append(mine)
+        words.append(rules.describe(rule, left, right, judged.evidence))
+    return pa.concat_arrays(words).take(pa.array(np.argsort(np.concatenate(by_rule))))
+
+
+def _rounded(thresholds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Undo what float32 does to a threshold of params: 0.8 became 0.800000012."""
+    distinct, inverse = np.unique(thresholds, return_inverse=True)
+    return np.array([round(value, 6) for value in distinct.tolist()])[inverse]
+
+
+def _named(names: list[str], number: np.ndarray[Any, Any]) -> pa.Array:
+    return pa.array(names, pa.string()).take(pa.array(number))
