@@ -20,7 +20,7 @@ def images() -> image_tasks.Images:
 
 
 def test_a_copy_is_found_through_another_copy_but_not_through_a_stranger(images: image_tasks.Images) -> None:
-    """a – a-half – a-mirror ties the mirror to a; b-mirror – a – b is a way through another family."""
+    """The mirror is tied to a by a-half; b-mirror – a – b is a way through another family."""
     scores = image_score.score(images, np.array([1, 2]), np.array([[0, 1], [2, 1], [5, 0], [0, 3]]))
     assert scores["recall"] == {"half": 0.5, "mirror": 0.5}
     assert (scores["pairs"], scores["false_pairs"], scores["lost"]) == (4, 2, 0)
