@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
+JUDGED: Final = ["id", "parts", "bytes", "pixels", "chars", "source", "split", "time", "quality"]
+"""What a record is judged by."""
+
 BATCH: Final = 1 << 16
 """Matches and hot members taken at once."""
 
@@ -40,9 +43,11 @@ class Present:
     """The records of this version, sorted by id, and the row of each in the base's live table (-1: not there)."""
 
     records: pa.Table  # schema BROUGHT, its version never null
-    base: pa.Table  # schema DECISION: the base's live records
+    base: pa.Table  # the base's live records: schema DECISION but for their parts, which are a third of it
     at: Rows
     carried: Mask  # in the base with the same content
+    unaltered: Mask  # in the base with the same bytes
+    gone: pa.Table  # schema DECISION: the base's records that are not there
 
     def old(self, name: str) -> pa.ChunkedArray:
         """Return a column of the base, a row for each record; where a record is not in the base it says nothing."""
@@ -60,7 +65,10 @@ def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
     """
     if mode == "append":
         now = _appended(now, base)
-    return Present(now, base, *_joined(now, base))
+    at, carried = _joined(now, base)
+    unaltered = _same_parts(now["parts"], base["parts"], at, "sha256")
+    gone = base.filter(pc.invert(pc.is_in(base["id"], now["id"])))
+    return Present(now, base.drop_columns(["parts"]), at, carried, unaltered, gone)
 
 
 def _joined(now: pa.Table, base: pa.Table) -> tuple[Rows, Mask]:
@@ -83,18 +91,27 @@ def decide(
     present: Present, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
 ) -> tuple[pa.Table, Verdicts]:
     """Decide every record; return the decisions (schema DECISION, sorted by id) and the verdicts."""
-    records = present.records
     judged = _to_judge(present, frozen=given.dedup.history == "frozen")
-    rows = np.flatnonzero(judged)
-    reference = pc.equal(records["role"], "reference").to_numpy()[rows]
-    kept_before = present.carried[rows] & _base_action(present, "keep")[rows]
-    forced = reference | (kept_before & (given.dedup.history == "frozen"))
-    rank = np.where(forced, 0, np.where(present.carried[rows], 1, 2)).astype(np.int64)
-    mine = records if judged.all() else records.filter(pa.array(judged))
-    matches = (batch for segment in index.segments for batch in segment.matches().to_batches(BATCH))
-    hot = (batch for segment in index.segments for batch in segment.hot().to_batches(BATCH))
-    verdicts = resolve(Case(mine, rank, forced, matches, hot, reviews, _scorer(index)), given.dedup)
-    return _decisions(present, rows, verdicts, given.version), verdicts
+    verdicts = resolve(_case(present, judged, index, reviews, given.dedup), given.dedup)
+    return _decisions(present, np.flatnonzero(judged), verdicts, given.version), verdicts
+
+
+def _case(
+    present: Present, judged: Mask, index: Index, reviews: Sequence[tuple[str, str, str]], settings: params.Dedup
+) -> Case:
+    records = present.records.select(JUDGED)
+    reference = pc.equal(present.records["role"], "reference").to_numpy()
+    kept_before = present.carried & _base_action(present, "keep")
+    forced = (reference | (kept_before & (settings.history == "frozen")))[judged]
+    return Case(
+        records=records if judged.all() else records.filter(pa.array(judged)),
+        rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
+        forced=forced,
+        matches=(batch for segment in index.segments for batch in segment.matches().to_batches(BATCH)),
+        hot=(batch for segment in index.segments for batch in segment.hot().to_batches(BATCH)),
+        reviews=reviews,
+        scorer=_scorer(index),
+    )
 
 
 def _scorer(index: Index) -> Callable[[str, Digests], Score]:
@@ -121,11 +138,8 @@ def events(decisions: pa.Table, present: Present, version: params.Version) -> pa
     """Return what changed: decisions that differ from the base's, and the records that are gone (schema DECISION)."""
     if not present.base.num_rows:
         return decisions
-    same = present.same(decisions, *STATE)
-    same &= _same_parts(decisions["parts"], present.base["parts"], present.at, "sha256")
-    changed = decisions.filter(pa.array(~same))
-    gone = present.base.filter(pc.invert(pc.is_in(present.base["id"], decisions["id"])))
-    return pa.concat_tables([changed, _gone(gone, version)]).sort_by("id")
+    changed = decisions.filter(pa.array(~(present.unaltered & present.same(decisions, *STATE))))
+    return pa.concat_tables([changed, _gone(present.gone, version)]).sort_by("id")
 
 
 def _to_judge(present: Present, *, frozen: bool) -> Mask:

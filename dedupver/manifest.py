@@ -63,14 +63,12 @@ class Log:
 
 def latest(events: pa.Table) -> pa.Table:
     """Return of each record the last event, less the records that are gone, sorted by id."""
-    events = events.combine_chunks()
-    ids = pc.rank(events["id"], sort_keys="ascending", tiebreaker="dense").to_numpy()
-    order = np.argsort(ids, kind="stable")  # the versions of a record stay in order
-    ids = ids[order]
+    order = pc.sort_indices(events["id"])  # stable: the versions of a record stay in order
+    ids = events["id"].take(order)
     last = np.ones(len(ids), np.bool_)
-    last[:-1] = ids[1:] != ids[:-1]
-    there = pc.not_equal(events["action"], "gone").to_numpy()[order]
-    return events.take(pa.array(order[last & there])).combine_chunks()
+    last[:-1] = pc.not_equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0))).to_numpy()
+    there = pc.not_equal(events["action"], "gone").take(order).to_numpy()
+    return events.take(order.filter(pa.array(last & there)))
 
 
 def open_manifest(path: Path) -> Log:

@@ -76,6 +76,8 @@ def cluster_sizes(decisions: pa.Table) -> list[tuple[int, int]]:
 
 def across_versions(decisions: pa.Table) -> int:
     """Count the dropped whose representative came with another version."""
+    if pc.count_distinct(decisions["version"]).as_py() < 2:
+        return 0
     dropped = decisions.select(["representative", "version"]).filter(pc.equal(decisions["action"], "drop"))
     at = pc.index_in(dropped["representative"], decisions["id"])
     return int(pc.sum(pc.not_equal(decisions["version"].take(at), dropped["version"])).as_py() or 0)

@@ -43,7 +43,7 @@ class Verdicts:
 class Case:
     """All that is judged at once."""
 
-    records: pa.Table  # schema RECORD
+    records: pa.Table  # columns of RECORD
     rank: Rows  # lower goes first: 0 the protected
     forced: Mask  # kept whatever matches them
     matches: Iterable[pa.RecordBatch]  # schema MATCH

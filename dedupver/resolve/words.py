@@ -38,7 +38,7 @@ EQUAL: Final = [
 class Judged:
     """Records and nodes, and what became of them."""
 
-    records: pa.Table  # schema RECORD
+    records: pa.Table  # columns of RECORD
     nodes: Nodes
     representative: Rows  # of each record: a row, or -1
     outcome: Outcome
