@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dedupver import store
-from dedupver.digests import Digests, Rows, to_column
-from dedupver.index import codes, hnsw, lsh
-from dedupver.index.segment import Index, Segment, Vectors, similarity
+from dedupver.digests import Digests, Rows, order, to_column
+from dedupver.index import codes, hnsw, lsh, recall
+from dedupver.index.segment import Index, Segment, Vectors, groups, similarity
 from dedupver.schema import EVIDENCE, HOT, MATCH, RECALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dedupver import params
+
+Scores = npt.NDArray[np.float32]
 
 SELF: Final = -1
 """Ordinal that stands for the new segment among the segments searched."""
@@ -31,7 +32,7 @@ SELF: Final = -1
 
 @dataclass(frozen=True)
 class Found:
-    """Verified matches of one kind: rows of the new segment with rows of one segment, and hot members."""
+    """Verified matches of one kind: rows of the new segment with rows of one segment."""
 
     segment: int  # ordinal in the base, or SELF
     left: Rows
@@ -48,38 +49,55 @@ class Hot:
     row: Rows
 
 
+class Verified:
+    """Matches verified so far: packed pairs, ascending, and their scores."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.pairs, self.scores = np.empty(0, np.uint64), np.empty(0, np.float32)
+
+    def missing(self, pairs: lsh.Keys) -> lsh.Keys:
+        """Return those of some ascending pairs that are not among them."""
+        if not len(self.pairs):
+            return pairs
+        place = np.minimum(np.searchsorted(self.pairs, pairs), len(self.pairs) - 1)
+        return pairs[self.pairs[place] != pairs]
+
+    def add(self, pairs: lsh.Keys, scores: Scores) -> None:
+        """Take in pairs that were missing."""
+        pairs, scores = np.concatenate([self.pairs, pairs]), np.concatenate([self.scores, scores])
+        order = np.argsort(pairs, kind="stable")  # linear: there are two ascending runs
+        self.pairs, self.scores = pairs[order], scores[order]
+
+
 class Matcher:
     """Search one set of new fingerprints in the base and among themselves."""
 
-    def __init__(self, new: Segment, base: Index, settings: params.Match) -> None:
-        """Take the new fingerprints (a directory being made a segment), the base and the settings."""
-        self.new, self.base, self.settings = new, base, settings
+    def __init__(self, prints: Segment, new: Segment, base: Index, settings: params.Match) -> None:
+        """Take the fresh fingerprints, the segment being made of them, the base and the settings."""
+        self.prints, self.new, self.base, self.settings = prints, new, base, settings
 
     def write(self) -> dict[str, Any]:
         """Write the new segment's tables and graphs, matches and hot members; return counts by kind."""
-        counts: dict[str, Any] = {}
-        tables, hot_tables = [], []
-        for kind in EVIDENCE:
-            found, hot = self._search(kind)
-            tables += [self._match_table(kind, f) for f in found]
-            hot_tables += [self._hot_table(kind, h) for h in hot]
-            counts[kind] = sum(len(f.left) for f in found)
-        matches = pa.concat_tables([*tables, MATCH.empty_table()])
-        store.write_table(
-            self.new.path / "matches.parquet",
-            matches.sort_by([(n, "ascending") for n in ("kind", "left", "right")]),
-            MATCH,
-        )
-        hot_rows = pa.concat_tables([*hot_tables, HOT.empty_table()])
-        store.write_table(self.new.path / "hot.parquet", hot_rows.sort_by([(n, "ascending") for n in HOT.names]), HOT)
-        return {"matches": counts, "hot_members": hot_rows.num_rows}
+        counts, matches, hot = {}, [MATCH.empty_table()], [HOT.empty_table()]
+        for kind in sorted(EVIDENCE):  # tables are sorted by kind first
+            found, crowded = self._search(kind)
+            matches.append(self._match_table(kind, found))
+            hot.append(self._hot_table(kind, crowded))
+            counts[kind] = matches[-1].num_rows
+        store.write_table(self.new.path / "matches.parquet", pa.concat_tables(matches).combine_chunks(), MATCH)
+        members = store.write_table(self.new.path / "hot.parquet", pa.concat_tables(hot).combine_chunks(), HOT)
+        return {"matches": counts, "hot_members": members}
 
     def recall(self) -> pa.Table:
-        """Brute-force a fixed sample of the new contents against everything (schema RECALL).
-
-        The sample is the contents with the smallest digests, which are as good as random.
-        """
-        tables = [self._recall_of(kind) for kind in EVIDENCE]
+        """Measure each kind's search on a fixed sample (schema RECALL)."""
+        sample, cap = self.settings.recall_sample, self.settings.bucket_cap
+        tables = [
+            recall.measure(
+                kind, self.new, self.base.segments, floor=self.settings.floor.of(kind), sample=sample, cap=cap
+            )
+            for kind in EVIDENCE
+        ]
         return pa.concat_tables([*tables, RECALL.empty_table()])
 
     def _search(self, kind: str) -> tuple[list[Found], list[Hot]]:
@@ -93,29 +111,50 @@ class Matcher:
     # --- sets ---------------------------------------------------------------------------------------------------
 
     def _search_sets(self) -> tuple[list[Found], list[Hot]]:
+        self._write_bands()
+        sizes = [segment.size("text") for segment in self.base.segments]
+        first = np.cumsum([0, *sizes])
+        verified, hot = Verified(), [Hot(SELF, np.empty(0, np.uint64), np.empty(0, np.int64))]
+        for number in range(self.settings.lsh.bands):
+            base = [segment.band(number) for segment in self.base.segments]
+            candidates = lsh.candidates(self.new.band(number), base, sizes, self.settings.bucket_cap)
+            for pairs in candidates.pairs:
+                fresh = verified.missing(pairs)
+                verified.add(*self._good(fresh, first))
+            hot += [
+                Hot(segment, candidates.group[at], row) for segment, at, row in self._rows(candidates.member, first)
+            ]
+        left, right = lsh.unpacked(verified.pairs)
+        found = [Found(s, left[at] - first[-1], row, verified.scores[at]) for s, at, row in self._rows(right, first)]
+        return found, hot
+
+    def _write_bands(self) -> None:
         count, width = self.settings.lsh.bands, self.settings.lsh.rows
         valid = np.diff(self.new.sets().offsets) > 0
-        signatures = self.new.signatures()
-        table = lsh.build(lsh.band_keys(signatures, count, width), valid)
-        store.write_array(self.new.path / "text.bands.keys.npy", table.keys)
-        store.write_array(self.new.path / "text.bands.rows.npy", table.rows)
-        tables = [segment.bands(count) for segment in self.base.segments]
-        sizes = [segment.size("text") for segment in self.base.segments]
-        candidates = lsh.candidates(table, tables, sizes, self.settings.bucket_cap)
-        bounds = np.concatenate([[0], np.cumsum([*sizes, self.new.size("text")])]).astype(np.int64)
-        owner = np.searchsorted(bounds, candidates.right, side="right") - 1
-        found = []
-        for ordinal in np.unique(owner):
-            mine = owner == ordinal
-            left, right = candidates.left[mine] - bounds[-2], candidates.right[mine] - bounds[ordinal]
-            found.append(self._verified("text", self._ordinal(int(ordinal)), left, right))
-        return found, list(self._hot_by_segment(candidates, bounds))
+        shape, path = (count, int(valid.sum())), self.new.path
+        with (
+            store.appending(path / "text.bands.keys.npy", shape, np.uint64) as keys,
+            store.appending(path / "text.bands.rows.npy", shape, np.uint32) as rows,
+        ):
+            for band in lsh.bands(self.prints.signatures, valid, count, width):
+                keys(band.keys)
+                rows(band.rows)
 
-    def _hot_by_segment(self, candidates: lsh.Candidates, bounds: Rows) -> Iterator[Hot]:
-        owner = np.searchsorted(bounds, candidates.member, side="right") - 1
-        for ordinal in np.unique(owner):
-            mine = owner == ordinal
-            yield Hot(self._ordinal(int(ordinal)), candidates.group[mine], candidates.member[mine] - bounds[ordinal])
+    def _good(self, pairs: lsh.Keys, first: Rows) -> tuple[lsh.Keys, Scores]:
+        """Return the pairs at or above the floor, and their scores."""
+        left, right = lsh.unpacked(pairs)
+        scores = np.empty(len(pairs), np.float32)
+        for segment, at, row in self._rows(right, first):
+            scores[at] = similarity("text", self.new, left[at] - first[-1], self._segment(segment), row)
+        good = scores >= np.float32(self.settings.floor.text)
+        return pairs[good], scores[good]
+
+    def _rows(self, numbers: Rows, first: Rows) -> Iterator[tuple[int, Rows, Rows]]:
+        """Give (segment, places in `numbers`, rows of the segment) of contents that are numbered through."""
+        owner = np.searchsorted(first, numbers, side="right") - 1
+        for at in groups(owner):
+            ordinal = int(owner[at[0]])
+            yield SELF if ordinal == len(self.base.segments) else ordinal, at, numbers[at] - first[ordinal]
 
     # --- codes --------------------------------------------------------------------------------------------------
 
@@ -166,9 +205,6 @@ class Matcher:
     def _segment(self, ordinal: int) -> Segment:
         return self.new if ordinal == SELF else self.base.segments[ordinal]
 
-    def _ordinal(self, place: int) -> int:
-        return SELF if place == len(self.base.segments) else place
-
     def _verified(self, kind: str, ordinal: int, left: Rows, right: Rows) -> Found:
         score = similarity(kind, self.new, left, self._segment(ordinal), right)
         good = score >= np.float32(self.settings.floor.of(kind))
@@ -177,67 +213,35 @@ class Matcher:
     def _one_group(self, ordinal: int, rows: Rows) -> list[Hot]:
         return [Hot(ordinal, np.zeros(len(rows), np.uint64), rows)] if len(rows) else []
 
-    def _match_table(self, kind: str, found: Found) -> pa.Table:
+    def _match_table(self, kind: str, found: list[Found]) -> pa.Table:
+        """Return the matches (schema MATCH), sorted; rows of the new segment are in order of digest already."""
+        if not found:
+            return MATCH.empty_table()
+        left, score = np.concatenate([f.left for f in found]), np.concatenate([f.score for f in found])
+        right = self._contents(kind, found, [f.right for f in found])
+        rows = _by(left, right)
+        columns = [to_column(self.new.content(EVIDENCE[kind][0])[left[rows]]), to_column(right[rows])]
+        return _table(MATCH, kind, [*columns, pa.array(score[rows])])
+
+    def _hot_table(self, kind: str, hot: list[Hot]) -> pa.Table:
+        """Return the members of hot buckets (schema HOT), sorted."""
+        if not hot:
+            return HOT.empty_table()
+        group = np.concatenate([h.group for h in hot])
+        content = self._contents(kind, hot, [h.row for h in hot])
+        rows = _by(group, content)
+        return _table(HOT, kind, [pa.array(group[rows]), to_column(content[rows])])
+
+    def _contents(self, kind: str, parts: Sequence[Found | Hot], rows: list[Rows]) -> Digests:
         modality = EVIDENCE[kind][0]
-        left = self.new.content(modality)[found.left]
-        right = self._segment(found.segment).content(modality)[found.right]
-        return _table(MATCH, [_repeat(kind, len(left)), to_column(left), to_column(right), pa.array(found.score)])
-
-    def _hot_table(self, kind: str, hot: Hot) -> pa.Table:
-        content = self._segment(hot.segment).content(EVIDENCE[kind][0])[hot.row]
-        table = _table(HOT, [_repeat(kind, len(content)), pa.array(hot.group), to_column(content)])
-        return table.group_by(HOT.names).aggregate([])
-
-    # --- recall -------------------------------------------------------------------------------------------------
-
-    def _recall_of(self, kind: str) -> pa.Table:
-        modality = EVIDENCE[kind][0]
-        sample = self._sample(kind)
-        lefts, rights, scores = [np.empty((0, 32), np.uint8)], [np.empty((0, 32), np.uint8)], [np.empty(0, np.float32)]
-        for ordinal, segment in self._everything():
-            everything = np.arange(segment.size(modality), dtype=np.int64)
-            for row in sample if len(everything) else []:
-                others = everything[everything != row] if ordinal == SELF else everything
-                score = similarity(kind, self.new, np.full(len(others), row), segment, others)
-                true = np.flatnonzero(score >= np.float32(self.settings.floor.of(kind)))
-                true = true[: self.settings.bucket_cap]  # a hot bucket would list the whole of itself
-                lefts.append(np.repeat(self.new.content(modality)[row][None], len(true), axis=0))
-                rights.append(segment.content(modality)[others[true]])
-                scores.append(score[true])
-        left, right, score = np.concatenate(lefts), np.concatenate(rights), np.concatenate(scores)
-        found = known_pairs(
-            kind, self.new.matches(), self.new.hot(), [s.hot() for s in self.base.segments], left, right
-        )
-        return _table(
-            RECALL, [_repeat(kind, len(left)), to_column(left), to_column(right), pa.array(score), pa.array(found)]
-        )
-
-    def _sample(self, kind: str) -> Rows:
-        if EVIDENCE[kind][1] == "minhash":
-            rows = np.flatnonzero(np.diff(self.new.sets().offsets) > 0)
-        else:
-            rows = _vectors(self.new, kind)[1]
-        return rows[: self.settings.recall_sample]
+        contents = [self._segment(p.segment).content(modality) for p in parts]
+        return np.concatenate([content[r] for content, r in zip(contents, rows, strict=True)])
 
 
-def known_pairs(  # noqa: PLR0913, PLR0917 - pairs, and the four places where they may be
-    kind: str, matches: pa.Table, hot: pa.Table, older_hot: list[pa.Table], left: Digests, right: Digests
-) -> npt.NDArray[np.bool_]:
-    """Return for each pair whether it was found: it is among the matches, or both are in one hot bucket."""
-    wanted = pa.array({bytes(d) for d in left} | {bytes(d) for d in right}, type=MATCH.field("left").type)
-    of_sample = pc.and_(pc.is_in(matches["left"], wanted), pc.is_in(matches["right"], wanted))
-    rows = matches.filter(pc.and_(pc.equal(matches["kind"], kind), of_sample))
-    pairs = set(zip(rows["left"].to_pylist(), rows["right"].to_pylist(), strict=True))
-    groups: dict[bytes, set[int]] = {}
-    for table in [hot, *older_hot]:
-        mine = table.filter(pc.and_(pc.equal(table["kind"], kind), pc.is_in(table["content"], wanted)))
-        for group, content in zip(mine["group"].to_pylist(), mine["content"].to_pylist(), strict=True):
-            groups.setdefault(content, set()).add(group)
-    found = [
-        (a, b) in pairs or (b, a) in pairs or bool(groups.get(a, set()) & groups.get(b, set()))
-        for a, b in zip(map(bytes, left), map(bytes, right), strict=True)
-    ]
-    return np.array(found, dtype=np.bool_)
+def _by(first: npt.NDArray[Any], digests: Digests) -> Rows:
+    """Return the rows in order of a number and then of a digest."""
+    rows = order(digests)
+    return rows[np.argsort(first[rows], kind="stable")]
 
 
 def _vectors(segment: Segment, kind: str) -> tuple[Vectors, Rows]:
@@ -257,23 +261,20 @@ def _each_once(left: Rows, right: Rows) -> tuple[Rows, Rows]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _repeat(kind: str, count: int) -> pa.Array:
-    return pa.array([kind] * count, pa.string())
-
-
-def _table(schema: pa.Schema, columns: list[pa.Array]) -> pa.Table:
-    return pa.Table.from_arrays(columns, schema=pa.schema([f.with_nullable(True) for f in schema])).cast(schema)
+def _table(schema: pa.Schema, kind: str, columns: list[pa.Array]) -> pa.Table:
+    return pa.Table.from_arrays([pa.repeat(kind, len(columns[0])), *columns], schema=schema)
 
 
 def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) -> tuple[dict[str, Any], pa.Table]:
     """Make `out` the segment of the fingerprints in `prints`; return counts and the measured recall (RECALL)."""
     out.mkdir(parents=True)
     for path in sorted(prints.glob("*.npy")):
+        if path.name == "text.minhash.npy":  # the bands say all that a search needs
+            continue
         store.link(path, out / path.name, "copy")
     store.link(prints / "contents.parquet", out / "contents.parquet", "copy")
-    matcher = Matcher(Segment(out), base, settings)
+    matcher = Matcher(Segment(prints), Segment(out), base, settings)
     counts = matcher.write()
     recall = matcher.recall()
-    (out / "text.minhash.npy").unlink(missing_ok=True)  # the bands say all that a search needs
     store.seal(out)
     return counts, recall

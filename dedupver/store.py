@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +22,10 @@ import pyarrow.parquet as pq
 from dedupver.schema import FORMAT, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
     import pyarrow.compute as pc
 
 LISTING: Final = "files.json"
@@ -109,22 +111,49 @@ def read_scratch(path: Path) -> pa.Table:
 
 def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
     """Write a dense array in numpy's own format, without pickle."""
+    with appending(path, array.shape, array.dtype) as append:
+        append(array)
+
+
+@contextlib.contextmanager
+def appending(
+    path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike
+) -> Iterator[Callable[[np.ndarray[Any, Any]], object]]:
+    """Give a function that appends to a dense array of this shape, in numpy's own format; atomic as a whole."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, header)
+        yield lambda part: file.write(np.ascontiguousarray(part, dtype).data)
 
 
 def write_blocks(path: Path, blocks: Iterable[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Write a dense array, a block of rows in memory at a time; the bytes are those of `write_array`."""
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+    with appending(path, shape, dtype) as append:
         for block in blocks:
-            file.write(np.ascontiguousarray(block, dtype).data)
+            append(block)
 
 
 def read_array(path: Path) -> np.ndarray[Any, Any]:
-    """Map a dense array into memory, read-only."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    """Map a dense array into memory, read-only. No file stays open: an index may have thousands."""
+    with pa.memory_map(str(path)) as file:
+        shape, dtype = _header(file)
+        return np.frombuffer(file.read_buffer(), dtype).reshape(shape)
+
+
+def read_blocks(path: Path, rows: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Map a dense array `rows` rows at a time: pages that were read do not stay in memory."""
+    with path.open("rb") as file:
+        (count, *rest), dtype = _header(file)
+        start, width = file.tell(), math.prod(rest) * dtype.itemsize
+    for row in range(0, count, rows):
+        shape = min(rows, count - row), *rest
+        yield np.asarray(np.memmap(path, dtype, "r", start + row * width, shape))
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
 
 
 @contextlib.contextmanager

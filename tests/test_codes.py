@@ -34,9 +34,9 @@ def some(n: int, words: int, seed: int) -> Codes:
     return near
 
 
-def triples(found: codes.Scan) -> list[tuple[int, int, int]]:
-    """Return (left, right, distance) of every pair, in order."""
-    return list(zip(found.left.tolist(), found.right.tolist(), found.distance.tolist(), strict=True))
+def pairs(found: codes.Scan) -> list[tuple[int, int]]:
+    """Return (left, right) of every pair, in order."""
+    return list(zip(found.left.tolist(), found.right.tolist(), strict=True))
 
 
 def check(found: codes.Scan, far: npt.NDArray[np.int64], radius: int, cap: int) -> None:
@@ -44,17 +44,17 @@ def check(found: codes.Scan, far: npt.NDArray[np.int64], radius: int, cap: int) 
     want, hot_codes = [], np.zeros(far.shape[1], np.bool_)
     for query, row in enumerate(far):
         near = np.flatnonzero((row >= 0) & (row <= radius))
-        want += [(query, int(c), int(row[c])) for c in near[:cap]]
+        want += [(query, int(c)) for c in near[:cap]]
         assert found.hot_queries[query] == (len(near) > cap)
         hot_codes[near[: len(near) if len(near) > cap else 0]] = True
-    assert triples(found) == want
+    assert pairs(found) == want
     assert found.hot_codes.tolist() == hot_codes.tolist()
 
 
 def test_scan_by_hand() -> None:
     """Against 0b0000, 0b0111 and 0b1111, the query 0b0011 is 2, 1 and 2 bits away."""
     found = scan(np.array([[0b0011]], np.uint64), np.array([[0b0000], [0b0111], [0b1111]], np.uint64), radius=1, cap=9)
-    assert triples(found) == [(0, 1, 1)]
+    assert pairs(found) == [(0, 1)]
     assert not found.hot_queries.any()
     assert not found.hot_codes.any()
 
@@ -62,7 +62,7 @@ def test_scan_by_hand() -> None:
 def test_over_the_cap_the_first_pairs_stay_and_both_ends_are_hot() -> None:
     """Query 0 has three neighbours and a cap of 2: two are listed, all three are marked; query 1 has one."""
     found = scan(np.array([[0], [255]], np.uint64), np.array([[0], [1], [2], [254]], np.uint64), radius=1, cap=2)
-    assert triples(found) == [(0, 0, 0), (0, 1, 1), (1, 3, 1)]
+    assert pairs(found) == [(0, 0), (0, 1), (1, 3)]
     assert found.hot_queries.tolist() == [True, False]
     assert found.hot_codes.tolist() == [True, True, True, False]
 
@@ -70,7 +70,7 @@ def test_over_the_cap_the_first_pairs_stay_and_both_ends_are_hot() -> None:
 @settings(deadline=None, max_examples=40)
 @given(SIZES, SIZES, st.sampled_from([1, 2, 4]), st.integers(0, 20), st.sampled_from([0, 1, 5, 1000]))
 def test_scan_equals_brute_force(q: int, n: int, words: int, radius: int, cap: int) -> None:
-    """For any sizes (blocks of 64 queries and less), words, radius and cap."""
+    """For any sizes (tiles of 64 codes and less), words, radius and cap."""
     queries, others = some(q, words, 1), some(n, words, 2)
     check(scan(queries, others, radius, cap), distances(queries, others), radius, cap)
 
@@ -85,21 +85,21 @@ def test_triangle_is_the_pairs_with_smaller_rows(n: int, words: int, radius: int
 
 
 @pytest.mark.parametrize("words", [1, 2])
-def test_codes_beyond_one_tile_are_scanned(words: int) -> None:
-    """5,000 codes span three tiles; the triangle crosses them as well."""
+def test_queries_beyond_one_block_are_scanned(words: int) -> None:
+    """5,000 queries are two blocks; the triangle crosses them as well."""
     rows = some(5000, words, 4)
     far = np.bitwise_count(rows[4900:, None] ^ rows[None]).sum(axis=2, dtype=np.int64)
     check(scan(rows[4900:], rows, 3, 50), far, 3, 50)
     full, part = scan(rows, rows, 3, 5000, triangle=True), scan(rows[4900:], rows, 3, 5000)
-    want = [(q + 4900, c, d) for q, c, d in triples(part) if c < q + 4900]
-    assert [t for t in triples(full) if t[0] >= 4900] == want
+    want = [(q + 4900, c) for q, c in pairs(part) if c < q + 4900]
+    assert [t for t in pairs(full) if t[0] >= 4900] == want
 
 
 def test_no_pair_is_lost_unmarked() -> None:
     """With a cap of 3, each true pair is listed or has both ends marked hot."""
     rows = some(400, 1, 5)
     found = scan(rows, rows, 6, 3, triangle=True)
-    listed = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    listed = set(pairs(found))
     true = np.argwhere(np.tri(400, k=-1, dtype=np.bool_) & (distances(rows, rows) <= 6)).tolist()
     assert len(true) > len(listed)
     assert all((a, b) in listed or (found.hot_queries[a] and found.hot_codes[b]) for a, b in true)
@@ -126,7 +126,7 @@ def test_read_only_codes_are_accepted() -> None:
 def test_nothing_to_scan_gives_nothing(q: int, n: int) -> None:
     """Empty queries or codes are no special case."""
     found = scan(some(q, 1, 8), some(n, 1, 8), 64, 10)
-    assert triples(found) == []
+    assert pairs(found) == []
     assert (len(found.hot_queries), len(found.hot_codes)) == (q, n)
 
 
@@ -143,3 +143,14 @@ def test_hamming_equals_imagehash() -> None:
     packed = [np.packbits(side.reshape(20, 64), axis=1).view(np.uint64) for side in bits]
     want = [imagehash.ImageHash(a) - imagehash.ImageHash(b) for a, b in zip(*bits, strict=True)]
     assert codes.hamming(packed[0], packed[1]).tolist() == want
+
+
+@settings(deadline=None)
+@given(st.integers(0, 20), st.integers(0, 30), st.integers(1, 2), st.sampled_from([0.0, 0.8, 1.0]))
+def test_neighbours_are_all_pairs_at_the_floor(q: int, n: int, words: int, floor: float) -> None:
+    """By brute force, in order, with the share of bits that agree."""
+    a, b = some(q, words, 12), some(n, words, 13)
+    left, right, score = codes.neighbours(a, b, floor)
+    share = (1 - distances(a, b) / (64 * words)).astype(np.float32)
+    assert [left.tolist(), right.tolist()] == [axis.tolist() for axis in np.nonzero(share >= np.float32(floor))]
+    assert score.tolist() == share[left, right].tolist()

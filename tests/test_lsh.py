@@ -1,4 +1,4 @@
-"""Banded LSH: candidates against a dictionary of buckets, incremental against at once, hot buckets, exact Jaccard."""
+"""Banded LSH: candidates against a dictionary of buckets, incremental against at once, hot buckets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from dedupver.fingerprint.text import Sets, minhash
 from dedupver.index import lsh
+from dedupver.index.sets import jaccard
 from dedupver.schema import ParamsError
 
 Keys = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
 Pairs = set[tuple[int, int]]
 Hot = set[tuple[int, int]]
 
+NONE = np.empty(0, np.uint64)
 COLUMNS = st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=3), max_size=24)
 
 
@@ -33,24 +36,38 @@ def as_keys(columns: list[list[int]]) -> Keys:
     return np.array(columns, np.uint64).reshape(-1, 3).T + np.array([[0], [100], [200]], np.uint64)
 
 
-def table(keys: Keys, valid: npt.NDArray[np.bool_] | None = None) -> lsh.BandTable:
-    """Return the table of keys that are all valid by default."""
-    return lsh.build(keys, np.ones(keys.shape[1], np.bool_) if valid is None else valid)
+def band_of(keys: Keys, valid: Mask | None = None) -> lsh.Band:
+    """Return the band of some keys, shape (n,), that are all valid by default."""
+    rows = np.flatnonzero(np.ones(len(keys), np.bool_) if valid is None else valid)
+    rows = rows[np.argsort(keys[rows], kind="stable")].astype(np.uint32)
+    return lsh.Band(keys[rows], rows)
 
 
-def search(parts: list[Keys], cap: int) -> lsh.Candidates:
-    """Return the candidates of the last part against all before it."""
-    return lsh.candidates(table(parts[-1]), [table(p) for p in parts[:-1]], [p.shape[1] for p in parts[:-1]], cap)
+def bands_of(signatures: npt.NDArray[np.uint32], valid: Mask, count: int, rows: int, block: int = 2) -> list[lsh.Band]:
+    """Return the bands of signatures that are read in blocks."""
+    parts = [signatures[i : i + block] for i in range(0, len(signatures), block)]
+    return list(lsh.bands(lambda: parts, valid, count, rows))
 
 
-def pairs(found: lsh.Candidates) -> Pairs:
-    """Return the pairs as a set."""
-    return set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+def search_band(new: lsh.Band, base: list[lsh.Band], sizes: list[int], cap: int) -> tuple[Pairs, Hot]:
+    """Return the candidates of one band; each batch must be sorted, and no pair or member may come twice."""
+    found = lsh.candidates(new, base, sizes, cap)
+    batches = list(found.pairs)
+    assert all((np.diff(batch.astype(object)) > 0).all() for batch in batches)
+    pairs = list(zip(*(part.tolist() for part in lsh.unpacked(np.concatenate([NONE, *batches]))), strict=True))
+    hot = list(zip(found.group.tolist(), found.member.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs)
+    assert len(set(hot)) == len(hot)
+    return set(pairs), set(hot)
 
 
-def hot(found: lsh.Candidates) -> Hot:
-    """Return the members of hot buckets as a set."""
-    return set(zip(found.group.tolist(), found.member.tolist(), strict=True))
+def search(parts: list[Keys], cap: int) -> tuple[Pairs, Hot]:
+    """Return the candidates of the last part against all before it, in any band."""
+    sizes = [p.shape[1] for p in parts[:-1]]
+    found = [
+        search_band(band_of(band[-1]), [band_of(b) for b in band[:-1]], sizes, cap) for band in zip(*parts, strict=True)
+    ]
+    return set().union(*(pairs for pairs, _ in found)), set().union(*(hot for _, hot in found))
 
 
 def oracle(parts: list[Keys], cap: int) -> tuple[Pairs, Hot]:
@@ -71,65 +88,77 @@ def oracle(parts: list[Keys], cap: int) -> tuple[Pairs, Hot]:
     return found, members
 
 
-def test_band_keys_are_equal_where_the_band_is_and_differ_between_bands() -> None:
+def test_keys_are_equal_where_the_band_is_and_differ_between_bands() -> None:
     """Two signatures that agree in band 1 alone share the key of band 1 alone; equal values in two bands do not."""
-    keys = lsh.band_keys(np.array([[1, 2, 7, 7], [3, 4, 7, 7], [7, 7, 0, 0]], np.uint32), bands=2, rows=2)
-    assert keys.shape == (2, 3)
-    assert keys.dtype == np.uint64
-    assert keys[1, 0] == keys[1, 1]
-    assert len(set(keys.ravel().tolist())) == 5
+    first, second = bands_of(np.array([[1, 2, 7, 7], [3, 4, 7, 7], [7, 7, 0, 0]], np.uint32), np.ones(3, bool), 2, 2)
+    assert first.keys.dtype == np.uint64
+    key = dict(zip(second.rows.tolist(), second.keys.tolist(), strict=True))
+    assert key[0] == key[1]
+    assert len(set(first.keys.tolist() + second.keys.tolist())) == 5
 
 
-def test_band_keys_depend_on_the_order_of_values() -> None:
+def test_keys_depend_on_the_order_of_values() -> None:
     """A band is a sequence, not a set."""
-    keys = lsh.band_keys(np.array([[1, 2], [2, 1]], np.uint32), bands=1, rows=2)
-    assert keys[0, 0] != keys[0, 1]
+    (band,) = bands_of(np.array([[1, 2], [2, 1]], np.uint32), np.ones(2, bool), 1, 2)
+    assert band.keys[0] != band.keys[1]
 
 
 def test_more_bands_than_permutations_are_refused() -> None:
     """The message names the params and the numbers."""
     with pytest.raises(ParamsError, match="3 bands of 2 rows need 6 permutations, num_perm is 4"):
-        lsh.band_keys(np.zeros((1, 4), np.uint32), bands=3, rows=2)
+        bands_of(np.zeros((1, 4), np.uint32), np.ones(1, bool), 3, 2)
 
 
-def test_build_sorts_by_key_then_row_and_leaves_out_the_invalid() -> None:
-    """Keys [5, 3, 5, 3] without row 1 become [3, 5, 5] of rows [3, 0, 2]."""
-    built = table(np.array([[5, 3, 5, 3]], np.uint64), np.array([True, False, True, True]))
-    assert built.keys.tolist() == [[3, 5, 5]]
-    assert built.rows.tolist() == [[3, 0, 2]]
-    assert built.rows.dtype == np.uint32
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=40), st.integers(1, 9), st.integers(1, 7))
+def test_bands_are_sorted_by_key_and_then_by_row(rows: list[tuple[bool, int]], count: int, block: int) -> None:
+    """Whatever the blocks: each valid row once, as a stable sort of numpy has them; equal signatures are equal keys."""
+    valid = np.array([v for v, _ in rows], np.bool_)
+    signatures = np.repeat(np.array([n for _, n in rows], np.uint32)[:, None], count * 2, axis=1)
+    for band in bands_of(signatures, valid, count, 2, block):
+        key = dict(zip(band.rows.tolist(), band.keys.tolist(), strict=True))
+        assert len({(key[row], rows[row][1]) for row in key}) == len(set(key.values()))
+        expected = band_of(np.array([key.get(row, 0) for row in range(len(rows))], np.uint64), valid)
+        assert band.keys.tolist() == expected.keys.tolist()
+        assert band.rows.tolist() == expected.rows.tolist()
+        assert band.rows.dtype == np.uint32
+
+
+def test_many_keys_are_sorted() -> None:
+    """100,000 random keys, of which some repeat, as numpy sorts them."""
+    random = np.random.default_rng(3)
+    signatures = random.integers(0, 2**32, (100_000, 2), dtype=np.uint32)
+    signatures[::7] = signatures[3]
+    (band,) = bands_of(signatures, np.ones(100_000, bool), 1, 2, 30_000)
+    assert (np.diff(band.keys.astype(object)) >= 0).all()
+    assert (np.diff(band.rows.astype(np.int64))[band.keys[1:] == band.keys[:-1]] > 0).all()
+    assert sorted(band.rows.tolist()) == list(range(100_000))
 
 
 def test_candidates_by_hand() -> None:
     """Base rows 0, 1 and new rows 2, 3: all but row 1 share a key of band 0; 1 and 3 share one of band 1."""
     base, new = np.array([[8, 9], [20, 21]], np.uint64), np.array([[8, 8], [22, 21]], np.uint64)
-    found = search([base, new], cap=10)
-    assert found.left.tolist() == [2, 3, 3, 3]
-    assert found.right.tolist() == [0, 0, 1, 2]
-    assert hot(found) == set()
+    assert search([base, new], cap=10) == ({(2, 0), (3, 0), (3, 1), (3, 2)}, set())
 
 
 def test_a_bucket_over_the_cap_gives_its_members_once() -> None:
     """The base's members come with the version that makes the bucket hot and not with the one after."""
     one = np.array([[8, 8]], np.uint64)
-    first = search([one, one], cap=3)
-    assert pairs(first) == set()
-    assert hot(first) == {(8, 0), (8, 1), (8, 2), (8, 3)}
-    assert hot(search([one, one, one], cap=3)) == {(8, 4), (8, 5)}
+    assert search([one, one], cap=3) == (set(), {(8, 0), (8, 1), (8, 2), (8, 3)})
+    assert search([one, one, one], cap=3)[1] == {(8, 4), (8, 5)}
 
 
-def test_rows_left_out_of_a_table_still_count_in_the_numbering() -> None:
-    """The number of a new content is the size of the base plus its row, whatever the tables lack."""
-    base = table(np.array([[8, 8, 8]], np.uint64), np.array([False, True, False]))
-    new = table(np.array([[8, 8]], np.uint64), np.array([False, True]))
-    assert pairs(lsh.candidates(new, [base], [3], cap=9)) == {(4, 1)}
+def test_rows_left_out_of_a_band_still_count_in_the_numbering() -> None:
+    """The number of a new content is the size of the base plus its row, whatever the bands lack."""
+    base = band_of(np.array([8, 8, 8], np.uint64), np.array([False, True, False]))
+    new = band_of(np.array([8, 8], np.uint64), np.array([False, True]))
+    assert search_band(new, [base], [3], cap=9) == ({(4, 1)}, set())
 
 
 @pytest.mark.parametrize("parts", [[0], [0, 0], [2, 0], [0, 2]])
 def test_empty_segments_are_no_special_case(parts: list[int]) -> None:
     """Neither an empty new segment nor an empty base one fails or invents a pair."""
-    found = search([np.arange(n, dtype=np.uint64).reshape(1, n) for n in parts], cap=5)
-    assert [len(a) for a in (found.left, found.right, found.group, found.member)] == [0, 0, 0, 0]
+    assert search([np.arange(n, dtype=np.uint64).reshape(1, n) for n in parts], cap=5) == (set(), set())
 
 
 @settings(deadline=None)
@@ -137,12 +166,26 @@ def test_empty_segments_are_no_special_case(parts: list[int]) -> None:
 def test_candidates_equal_a_dictionary_of_buckets(
     first: list[list[int]], second: list[list[int]], new: list[list[int]], cap: int
 ) -> None:
-    """Pairs and hot members, sorted and without repeats, for any two base segments, new segment and cap."""
+    """Pairs and hot members, for any two base segments, new segment and cap."""
     parts = [as_keys(columns) for columns in (first, second, new)]
-    found = search(parts, cap)
-    want_pairs, want_hot = oracle(parts, cap)
-    assert list(zip(found.left.tolist(), found.right.tolist(), strict=True)) == sorted(want_pairs)
-    assert list(zip(found.group.tolist(), found.member.tolist(), strict=True)) == sorted(want_hot)
+    assert search(parts, cap) == oracle(parts, cap)
+
+
+def test_a_small_batch_finds_its_buckets_in_a_large_base_and_the_other_way_round() -> None:
+    """3 contents of one side among 5,000 of the other, at the ends and in the middle."""
+    large = np.sort(np.random.default_rng(5).choice(10**6, 5000, replace=False).astype(np.uint64))
+    small = large[[0, 2500, 4999]]
+    assert search([large[None], small[None]], cap=9)[0] == {(5000, 0), (5001, 2500), (5002, 4999)}
+    assert search([small[None], large[None]], cap=9)[0] == {(3, 0), (2503, 1), (5002, 2)}
+
+
+def test_pairs_come_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets of 3, 1 and 3 pairs with batches of 4: each batch holds whole buckets, and no pair is lost."""
+    monkeypatch.setattr(lsh, "_BATCH", 4)
+    keys = np.array([1, 1, 1, 2, 2, 3, 3, 3, 4], np.uint64)
+    found = lsh.candidates(band_of(keys), [], [], cap=9)
+    assert [len(batch) for batch in found.pairs] == [4, 3]
+    assert len(search([keys[None]], cap=9)[0]) == 7
 
 
 @settings(deadline=None)
@@ -150,8 +193,8 @@ def test_candidates_equal_a_dictionary_of_buckets(
 def test_versions_one_by_one_find_the_pairs_of_all_at_once(versions: list[list[list[int]]]) -> None:
     """However the contents are cut into segments, while no bucket is hot."""
     parts = [as_keys(columns) for columns in versions]
-    steps = [pairs(search(parts[: i + 1], cap=1000)) for i in range(len(parts))]
-    assert set().union(*steps) == pairs(search([np.concatenate(parts, axis=1)], cap=1000))
+    steps = [search(parts[: i + 1], cap=1000)[0] for i in range(len(parts))]
+    assert set().union(*steps) == search([np.concatenate(parts, axis=1)], cap=1000)[0]
     assert sum(map(len, steps)) == len(set().union(*steps))
 
 
@@ -159,18 +202,17 @@ def test_every_member_of_a_bucket_that_is_hot_at_last_is_listed_or_paired() -> N
     """Versions of 3, 3 and 3 with cap 4: each two members either came as a pair or are both listed as hot."""
     part = np.full((1, 3), 8, np.uint64)
     steps = [search([part] * (i + 1), cap=4) for i in range(3)]
-    paired = set().union(*map(pairs, steps))
-    listed = {m for step in steps for _, m in hot(step)}
+    paired = set().union(*(pairs for pairs, _ in steps))
+    listed = {member for _, hot in steps for _, member in hot}
     assert all((a, b) in paired or {a, b} <= listed for a, b in itertools.product(range(9), repeat=2) if a > b)
 
 
 def test_a_bucket_of_100_000_costs_its_size() -> None:
-    """100,000 identical contents give 100,000 members a band and no pair."""
-    keys = np.repeat(np.arange(4, dtype=np.uint64)[:, None], 100_000, axis=1)
-    found = lsh.candidates(table(keys), [table(keys)], [100_000], cap=100)
-    assert len(found.left) == 0
-    assert len(found.member) == 400_000
-    assert found.member.min() == 100_000
+    """100,000 identical contents give 100,000 members and no pair."""
+    band = band_of(np.full(100_000, 8, np.uint64))
+    found = lsh.candidates(band, [band], [100_000], cap=100)
+    assert list(found.pairs) == []
+    assert sorted(found.member.tolist()) == list(range(100_000, 200_000))
 
 
 @pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8])
@@ -182,25 +224,10 @@ def test_recall_of_planted_pairs_is_what_theory_says(similarity: float) -> None:
     universe = [random.choice(2**32, 2 * size - common, replace=False).tolist() for _ in range(count)]
     left = as_sets([set(u[:size]) for u in universe])
     right = as_sets([set(u[-size:]) for u in universe])
-    assert lsh.jaccard(left, np.arange(count), right, np.arange(count)) == pytest.approx(true)
-    keys = [lsh.band_keys(minhash(s, bands * rows, seed=1), bands, rows) for s in (left, right)]
-    recall = len(pairs(search(keys, cap=50)) & {(count + i, i) for i in range(count)}) / count
+    assert jaccard(left, np.arange(count), right, np.arange(count)) == pytest.approx(true)
+    valid = np.ones(count, np.bool_)
+    old, new = (bands_of(minhash(s, bands * rows, seed=1), valid, bands, rows, 300) for s in (left, right))
+    found = set().union(*(search_band(b, [a], [count], 50)[0] for a, b in zip(old, new, strict=True)))
+    recall = len(found & {(count + i, i) for i in range(count)}) / count
     theory = 1 - (1 - true**rows) ** bands
     assert recall == pytest.approx(theory, abs=4 * (theory * (1 - theory) / count) ** 0.5 + 0.002)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=20))
-def test_jaccard_equals_python_sets(couples: list[tuple[set[int], set[int]]]) -> None:
-    """|A ∩ B| / |A ∪ B| of every couple; 0 for two empty sets."""
-    rows = np.arange(len(couples))
-    got = lsh.jaccard(as_sets([a for a, _ in couples]), rows, as_sets([b for _, b in couples]), rows)
-    want = [len(a & b) / len(a | b) if a | b else 0.0 for a, b in couples]
-    assert got.dtype == np.float32
-    assert got.tolist() == np.array(want, np.float32).tolist()
-
-
-def test_jaccard_takes_rows_in_any_order() -> None:
-    """{1, 2, 3} with {2, 3, 4} is 2 of 4; with itself 1."""
-    sets = as_sets([{1, 2, 3}, {2, 3, 4}])
-    assert lsh.jaccard(sets, np.array([1, 0]), sets, np.array([0, 0])).tolist() == [0.5, 1.0]

@@ -15,8 +15,8 @@ from PIL import Image
 from skimage import data as pictures
 
 from dedupver.digests import of_column, to_column
+from dedupver.index.recall import known_pairs
 from dedupver.index.segment import Index
-from dedupver.match import known_pairs
 from dedupver.schema import HOT, MATCH
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def test_recall_counts_what_was_not_found() -> None:
     hot = pa.Table.from_pylist([{"kind": "text", "group": 7, "content": c}], schema=HOT)
     older = pa.Table.from_pylist([{"kind": "text", "group": g, "content": x} for g, x in ((7, a), (8, d))], schema=HOT)
     left, right = (of_column(pa.array(column, MATCH.field("left").type)) for column in ([a, a, c], [b, c, d]))
-    assert known_pairs("text", matches, hot, [older], left, right).tolist() == [True, True, False]
-    assert known_pairs("image", matches, hot, [older], left, right).tolist() == [False, False, False]
+    assert known_pairs("text", matches, [hot, older], left, right).tolist() == [True, True, False]
+    assert known_pairs("image", matches, [hot, older], left, right).tolist() == [False, False, False]
     assert to_column(left).to_pylist() == [a, a, c]
 
 

@@ -84,12 +84,11 @@ def exact_neighbours(queries: Vectors, vectors: Vectors, floor: float) -> tuple[
     Blocked products of matrices propose the pairs and `cosine` decides, so the result does not depend on the machine's
     way to multiply. Time is q · n · dim: for a sample of queries.
     """
-    units = _unit(vectors)
     proposed = [np.empty((0, 2), np.int64)]
     for start in range(0, len(queries), _BLOCK):
         block = _unit(queries[start : start + _BLOCK])
-        for other in range(0, len(units), _BLOCK):
-            near = np.argwhere(block @ units[other : other + _BLOCK].T >= floor - _SLACK)
+        for other in range(0, len(vectors), _BLOCK):
+            near = np.argwhere(block @ _unit(vectors[other : other + _BLOCK]).T >= floor - _SLACK)
             proposed.append(near + np.array([start, other]))
     left, right = np.concatenate(proposed).T
     scores = cosine(queries, left, vectors, right)
@@ -99,7 +98,11 @@ def exact_neighbours(queries: Vectors, vectors: Vectors, floor: float) -> tuple[
 
 
 def _require_directions(vectors: Vectors) -> None:
-    wrong = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))
+    right = np.empty(len(vectors), np.bool_)
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK]
+        right[start : start + _BLOCK] = np.isfinite(block).all(axis=1) & block.any(axis=1)
+    wrong = np.flatnonzero(~right)
     if len(wrong):
         raise DedupverError(f"vector {wrong[0]} is zero or not finite ({len(wrong)} such); drop it before the index")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,10 +12,11 @@ import numpy.typing as npt
 from dedupver import store
 from dedupver.digests import Digests, Lookup, Rows
 from dedupver.fingerprint.text import Sets
-from dedupver.index import codes, hnsw, lsh
+from dedupver.index import codes, hnsw, lsh, sets
 from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, ParamsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -24,6 +25,8 @@ Vectors = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint64]
 
 MANIFEST: Final = "index.json"
+_BLOCK: Final = 1 << 16  # signatures read at a time: 32 MiB of 128 values each
+_LARGE: Final = 1 << 16  # contents: 24 MiB of LSH tables with 32 bands
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Segment:
     """A handle on a segment's directory (or on freshly merged fingerprints, which have the same arrays)."""
 
     path: Path
+    _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -52,26 +56,28 @@ class Segment:
             self.array("text.sets.values", np.empty(0, np.uint32)),
         )
 
-    def signatures(self) -> npt.NDArray[np.uint32]:
-        """Return the MinHash signatures (n, permutations); only fresh fingerprints have them."""
-        return self.array("text.minhash", np.empty((0, 1 << 10), np.uint32))
+    def signatures(self) -> Iterator[npt.NDArray[np.uint32]]:
+        """Read the MinHash signatures, (n, permutations), in blocks of rows; only fresh fingerprints have them."""
+        path = self.path / "text.minhash.npy"
+        return store.read_blocks(path, _BLOCK) if path.exists() else iter(())
 
-    def bands(self, count: int) -> lsh.BandTable:
-        """Return the LSH tables of the texts."""
-        keys = self.array("text.bands.keys", np.empty((count, 0), np.uint64))
-        return lsh.BandTable(keys, self.array("text.bands.rows", np.empty((count, 0), np.uint32)))
+    def band(self, number: int) -> lsh.Band:
+        """Return a band of the texts' LSH table."""
+        keys = self.array("text.bands.keys", np.empty((number + 1, 0), np.uint64))
+        rows = self.array("text.bands.rows", np.empty((number + 1, 0), np.uint32))
+        if keys.shape[1] > _LARGE:  # each band is mapped anew: what was read of the others does not stay in memory
+            del self._arrays["text.bands.keys"], self._arrays["text.bands.rows"]
+        return lsh.Band(keys[number], rows[number])
 
     def codes(self) -> tuple[Codes, Rows]:
         """Return the perceptual hashes (m, words) of the structured images, and their rows."""
         everything = self.array("image.phash", np.empty((0, 1), np.uint64))
-        rows = np.flatnonzero(self.array("image.structured", np.empty(0, np.bool_)))
-        return np.ascontiguousarray(everything[rows]), rows
+        return _chosen(everything, self.array("image.structured", np.empty(0, np.bool_)))
 
     def vectors(self, modality: str) -> tuple[Vectors, Rows]:
         """Return the unit vectors (m, dim) of the contents that have one, and their rows."""
         everything = self.array(f"{modality}.embedding", np.empty((0, 1), np.float32))
-        rows = np.flatnonzero(~np.isnan(everything[:, 0]))
-        return np.ascontiguousarray(everything[rows]), rows
+        return _chosen(everything, ~np.isnan(everything[:, 0]))
 
     def graph(self, kind: str) -> Path:
         """Return the path of a kind's HNSW graph."""
@@ -86,9 +92,13 @@ class Segment:
         return self._table("hot.parquet", HOT)
 
     def array(self, name: str, default: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return an array of the segment, mapped; `default` where it has none."""
-        path = self.path / f"{name}.npy"
-        return store.read_array(path) if path.exists() else default
+        """Return an array of the segment, mapped once; `default` where it has none."""
+        if name not in self._arrays:
+            path = self.path / f"{name}.npy"
+            if not path.exists():
+                return default
+            self._arrays[name] = store.read_array(path)
+        return self._arrays[name]
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         path = self.path / name
@@ -127,27 +137,29 @@ class Index:
             )
 
     @functools.cached_property
-    def _lookups(self) -> dict[str, list[Lookup]]:
-        return {m: [Lookup(s.content(m)) for s in self.segments] for m in ("text", "image")}
+    def _lookups(self) -> dict[str, tuple[Rows, Lookup]]:
+        """For each modality the number of each segment's first content, and the contents of all by number."""
+        found = {}
+        for modality in ("text", "image"):
+            contents = [np.empty((0, 32), np.uint8), *(s.content(modality) for s in self.segments)]
+            found[modality] = np.cumsum([len(c) for c in contents[:-1]]), Lookup(np.concatenate(contents))
+        return found
 
     def locate(self, modality: str, digests: Digests) -> tuple[Rows, Rows]:
         """Return for each digest the ordinal of its segment and its row there; -1 and -1 where unknown."""
-        segment = np.full(len(digests), -1, np.int64)
-        row = np.full(len(digests), -1, np.int64)
-        for ordinal, lookup in enumerate(self._lookups[modality]):
-            found = lookup.find(digests)
-            segment[found >= 0], row[found >= 0] = ordinal, found[found >= 0]
-        return segment, row
+        first, lookup = self._lookups[modality]
+        number = lookup.find(digests)
+        segment = np.searchsorted(first, number, side="right") - 1
+        return segment, np.where(number < 0, -1, number - first[segment]) if len(first) else number
 
     def score(self, kind: str, left: Digests, right: Digests) -> npt.NDArray[np.float32]:
         """Return the exact similarity of each pair of contents, 0 where one has no such fingerprint; shape (m,)."""
-        modality, _ = EVIDENCE[kind]
-        ls, lr = self.locate(modality, left)
-        rs, rr = self.locate(modality, right)
+        segment, row = self.locate(EVIDENCE[kind][0], np.concatenate([left, right]))
+        (ls, rs), (lr, rr) = np.split(segment, 2), np.split(row, 2)
         scores = np.zeros(len(left), np.float32)
-        for a, b in np.unique(np.stack([ls, rs], axis=1), axis=0):
+        for at in groups(np.where((ls >= 0) & (rs >= 0), ls * len(self.segments) + rs, -1)):
+            a, b = ls[at[0]], rs[at[0]]
             if a >= 0 and b >= 0:
-                at = np.flatnonzero((ls == a) & (rs == b))
                 scores[at] = similarity(kind, self.segments[a], lr[at], self.segments[b], rr[at])
         return scores
 
@@ -161,23 +173,30 @@ def similarity(kind: str, a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDA
     """Return the exact similarity of rows `ai` of one segment with rows `bi` of another; shape (m,)."""
     modality, measure = EVIDENCE[kind]
     if measure == "minhash":
-        return lsh.jaccard(a.sets(), ai, b.sets(), bi)
+        return sets.jaccard(a.sets(), ai, b.sets(), bi)
     if measure == "phash":
         return _code_similarity(a, ai, b, bi)
     left, right = (s.array(f"{modality}.embedding", np.empty((0, 1), np.float32)) for s in (a, b))
     return np.nan_to_num(hnsw.cosine(left, ai, right, bi), nan=0.0)
 
 
+def groups(owner: Rows) -> Iterator[Rows]:
+    """Give the places of each distinct value of `owner`, ascending, for the values in order."""
+    order = np.argsort(owner, kind="stable")
+    cuts = np.flatnonzero(np.diff(owner[order])) + 1
+    return (part for part in np.split(order, cuts) if len(part))
+
+
+def _chosen(everything: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[Any], Rows]:
+    """Return the valid rows and their numbers; where all are, no copy."""
+    rows = np.flatnonzero(valid)
+    return everything if len(rows) == len(everything) else everything[rows], rows
+
+
 def _code_similarity(a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDArray[np.float32]:
-    left, right = (
-        a.array("image.phash", np.empty((0, 1), np.uint64)),
-        b.array("image.phash", np.empty((0, 1), np.uint64)),
-    )
-    both = (
-        a.array("image.structured", np.empty(0, np.bool_))[ai] & b.array("image.structured", np.empty(0, np.bool_))[bi]
-    )
-    scores = 1 - codes.hamming(np.ascontiguousarray(left[ai]), np.ascontiguousarray(right[bi])) / (64 * left.shape[1])
-    return np.where(both, scores, 0).astype(np.float32)
+    left, right = (s.array("image.phash", np.empty((0, 1), np.uint64))[i] for s, i in ((a, ai), (b, bi)))
+    first, second = (s.array("image.structured", np.empty(0, np.bool_))[i] for s, i in ((a, ai), (b, bi)))
+    return np.where(first & second, codes.similarity(left, right), np.float32(0))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""Dense arrays on disk: the bytes are numpy's own, written whole or in parts; what is mapped holds no file open."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from dedupver import store
+
+ARRAYS = [
+    np.arange(12, dtype=np.uint64).reshape(3, 4),
+    np.linspace(0, 1, 7, dtype=np.float32),
+    np.zeros((0, 32), np.uint8),
+    np.zeros((3, 0), np.uint32),
+    np.array([True, False]),
+    np.arange(6).reshape(2, 3).T,
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_an_array_comes_back_and_its_bytes_are_numpys(tmp_path: Path, array: npt.NDArray[np.generic]) -> None:
+    """For any shape and type: as `np.save` writes it; the mapped one can't be written to."""
+    store.write_array(tmp_path / "a.npy", array)
+    expected = io.BytesIO()
+    np.save(expected, np.ascontiguousarray(array))
+    assert (tmp_path / "a.npy").read_bytes() == expected.getvalue()
+    found = store.read_array(tmp_path / "a.npy")
+    assert found.dtype == array.dtype
+    assert found.tolist() == array.tolist()
+    assert not found.flags.writeable
+
+
+def test_an_array_written_in_parts_is_the_one_written_at_once(tmp_path: Path) -> None:
+    """Its rows may come some at a time."""
+    store.write_array(tmp_path / "once.npy", ARRAYS[0])
+    with store.appending(tmp_path / "parts.npy", (3, 4), np.uint64) as append:
+        append(ARRAYS[0][:2])
+        append(ARRAYS[0][2])
+    assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "once.npy").read_bytes()
+
+
+def test_an_array_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
+    """An error between two parts removes the temporary file."""
+    with pytest.raises(ValueError, match="enough"), store.appending(tmp_path / "a.npy", (2,), np.uint8):
+        raise ValueError("enough")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_blocks_are_the_array(tmp_path: Path, rows: int) -> None:
+    """Whatever their size, the last one smaller."""
+    store.write_array(tmp_path / "a.npy", ARRAYS[0])
+    blocks = list(store.read_blocks(tmp_path / "a.npy", rows))
+    assert [len(block) for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
+    assert np.concatenate(blocks).tolist() == ARRAYS[0].tolist()
+
+
+def test_no_block_of_nothing(tmp_path: Path) -> None:
+    """An array without rows gives none."""
+    store.write_array(tmp_path / "a.npy", ARRAYS[2])
+    assert list(store.read_blocks(tmp_path / "a.npy", 5)) == []
+
+
+def test_mapped_arrays_hold_no_file_open(tmp_path: Path) -> None:
+    """An index of hundreds of segments has more arrays than a process may open files."""
+    store.write_array(tmp_path / "a.npy", ARRAYS[0])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    arrays = [store.read_array(tmp_path / "a.npy") for _ in range(50)]
+    assert len(list(Path("/proc/self/fd").iterdir())) - before < 5
+    assert all(array[2, 3] == 11 for array in arrays)
