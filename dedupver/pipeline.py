@@ -39,7 +39,7 @@ from dedupver.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 def fingerprint(project: Project) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
         parts = out / "parts"
         plan = {version: _chunks(project, root, base, parts / version) for version, root in batches.items()}
         chunks = [chunk for each in plan.values() for chunk in each]
-        workers = project.params.engine.workers
+        workers = project.params.engine.workers or (1 if _is_small(chunks) else 0)
         engine.map(batch.fingerprint, chunks, asked=workers, label="fingerprint", name=_chunk_name)
         counts = merge.merge({version: [store.verified(c.out) for c in each] for version, each in plan.items()}, out)
         shutil.rmtree(parts, ignore_errors=True)
@@ -121,6 +121,9 @@ def manifest_(project: Project) -> dict[str, Any]:
     changed = {r["values"]: r["counts"] for r in events["action"].value_counts().to_pylist()}
     return {"written": written, "changed": {name: changed.get(action, 0) for action, name in manifest.FILES.items()}}
 
+
+SMALL: Final = 32 << 20
+"""Bytes of a source that are fingerprinted by one process: its start takes as long as this many of text."""
 
 DECIDED: Final = ("id", "path", "row", "role", "version", "action", "representative")
 """The columns of decisions that publishing them needs; what is logged is among the events."""
@@ -255,6 +258,12 @@ class _alone:  # noqa: N801 - reads as a statement: with _alone(root)
 
     def __exit__(self, *_: object) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def _is_small(chunks: Sequence[batch.Chunk]) -> bool:
+    """Return whether one process is done with the chunks before a second one would have started."""
+    files = {chunk.root / path for chunk in chunks for path in chunk.task.paths}
+    return sum(path.lstat().st_size for path in files) < SMALL
 
 
 def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[batch.Chunk]:

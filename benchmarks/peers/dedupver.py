@@ -20,7 +20,6 @@ def deduplicate(job):
         "fingerprint.text.shingle": job.shingle,
         "fingerprint.text.num_perm": job.num_perm,
         "dedup.thresholds.text": job.threshold,
-        "engine.workers": job.threads,
     }
     with job.step("lay out"):
         project.lay_out(root, job.parts(), settings)
