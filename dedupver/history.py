@@ -11,25 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
-from dedupver.index.segment import similarity
 from dedupver.resolve import Case, Verdicts, resolve
-from dedupver.schema import BROUGHT, DECISION, EVIDENCE, OUTCOME, RECORD
+from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from dedupver import params
-    from dedupver.digests import Digests
     from dedupver.index.segment import Index
-    from dedupver.resolve.evidence import Score, Scores
 
 Mask = npt.NDArray[np.bool_]
 
 JUDGED: Final = ["id", "parts", "bytes", "pixels", "chars", "source", "split", "time", "quality"]
 """What a record is judged by."""
-
-BATCH: Final = 1 << 16
-"""Matches and hot members taken at once."""
 
 STATE: Final = (
     *("role", "bytes", "pixels", "chars", "source", "split", "time", "quality", "code"),
@@ -107,31 +101,11 @@ def _case(
         records=records if judged.all() else records.filter(pa.array(judged)),
         rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
         forced=forced,
-        matches=(batch for segment in index.segments for batch in segment.matches().to_batches(BATCH)),
-        hot=(batch for segment in index.segments for batch in segment.hot().to_batches(BATCH)),
+        matches=index.matches(),
+        hot=index.hot(),
         reviews=reviews,
-        scorer=_scorer(index),
+        scorer=index.scorer,
     )
-
-
-def _scorer(index: Index) -> Callable[[str, Digests], Score]:
-    """Return what locates contents once, and gives what scores pairs of them."""
-
-    def of(kind: str, contents: Digests) -> Score:
-        segment, row = index.locate(EVIDENCE[kind][0], contents)
-
-        def score(left: Rows, right: Rows, _: float) -> Scores:
-            scores = np.zeros(len(left), np.float32)
-            sides = segment[left] * len(index.segments) + segment[right]
-            for side in np.unique(sides):
-                at = np.flatnonzero(sides == side)
-                a, b = (index.segments[segment[end[at[0]]]] for end in (left, right))
-                scores[at] = similarity(kind, a, row[left[at]], b, row[right[at]])
-            return scores
-
-        return score
-
-    return of
 
 
 def events(decisions: pa.Table, present: Present, version: params.Version) -> pa.Table:

@@ -143,10 +143,10 @@ class Matcher:
     def _good(self, pairs: lsh.Keys, first: Rows) -> tuple[lsh.Keys, Scores]:
         """Return the pairs at or above the floor, and their scores."""
         left, right = lsh.unpacked(pairs)
-        scores = np.empty(len(pairs), np.float32)
+        scores, floor = np.empty(len(pairs), np.float32), self.settings.floor.text
         for segment, at, row in self._rows(right, first):
-            scores[at] = similarity("text", self.new, left[at] - first[-1], self._segment(segment), row)
-        good = scores >= np.float32(self.settings.floor.text)
+            scores[at] = similarity("text", self.new, left[at] - first[-1], self._segment(segment), row, floor)
+        good = scores >= np.float32(floor)
         return pairs[good], scores[good]
 
     def _rows(self, numbers: Rows, first: Rows) -> Iterator[tuple[int, Rows, Rows]]:
@@ -206,8 +206,9 @@ class Matcher:
         return self.new if ordinal == SELF else self.base.segments[ordinal]
 
     def _verified(self, kind: str, ordinal: int, left: Rows, right: Rows) -> Found:
-        score = similarity(kind, self.new, left, self._segment(ordinal), right)
-        good = score >= np.float32(self.settings.floor.of(kind))
+        floor = self.settings.floor.of(kind)
+        score = similarity(kind, self.new, left, self._segment(ordinal), right, floor)
+        good = score >= np.float32(floor)
         return Found(ordinal, left[good], right[good], score[good])
 
     def _one_group(self, ordinal: int, rows: Rows) -> list[Hot]:

@@ -103,6 +103,13 @@ def write_scratch(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
 
 
+def read_batches(path: Path, schema: pa.Schema, rows: int = 1 << 16) -> Iterator[pa.RecordBatch]:
+    """Read a Parquet table of ours `rows` rows at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(rows):
+            yield batch.cast(schema)
+
+
 def read_scratch(path: Path) -> pa.Table:
     """Map a table of `write_scratch` into memory."""
     with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:

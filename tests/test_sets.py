@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dedupver.fingerprint.text import Sets
 from dedupver.index.sets import Postings, jaccard, neighbours
 
+COUPLES = st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=20)
 SOME = st.lists(st.sets(st.integers(0, 9)), max_size=12)
 
 
@@ -25,13 +26,24 @@ def similar(a: set[int], b: set[int]) -> np.float32:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=20))
+@given(COUPLES)
 def test_jaccard_equals_python_sets(couples: list[tuple[set[int], set[int]]]) -> None:
     """|A ∩ B| / |A ∪ B| of every couple; 0 for two empty sets."""
     rows = np.arange(len(couples))
     got = jaccard(as_sets([a for a, _ in couples]), rows, as_sets([b for _, b in couples]), rows)
     assert got.dtype == np.float32
     assert got.tolist() == [similar(a, b) for a, b in couples]
+
+
+@settings(deadline=None)
+@given(COUPLES, st.sampled_from([0.3, 1 / 3, 0.5, 0.6, 2 / 3, 0.8, 1.0]))
+def test_a_score_below_a_threshold_may_be_0(couples: list[tuple[set[int], set[int]]], at_least: float) -> None:
+    """What reaches the threshold, if only just, is exact; what does not is exact or 0."""
+    rows = np.arange(len(couples))
+    got = jaccard(as_sets([a for a, _ in couples]), rows, as_sets([b for _, b in couples]), rows, at_least)
+    for (a, b), score in zip(couples, got.tolist(), strict=True):
+        exact = similar(a, b)
+        assert score == exact or (score == 0 and exact < np.float32(at_least))
 
 
 def test_jaccard_takes_rows_in_any_order() -> None:

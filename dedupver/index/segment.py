@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +17,14 @@ from dedupver.index import codes, hnsw, lsh, sets
 from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, ParamsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
 
 Vectors = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint64]
+Scores = npt.NDArray[np.float32]
 
 MANIFEST: Final = "index.json"
 _BLOCK: Final = 1 << 16  # signatures read at a time: 32 MiB of 128 values each
@@ -152,16 +154,39 @@ class Index:
         segment = np.searchsorted(first, number, side="right") - 1
         return segment, np.where(number < 0, -1, number - first[segment]) if len(first) else number
 
-    def score(self, kind: str, left: Digests, right: Digests) -> npt.NDArray[np.float32]:
+    def matches(self) -> Iterator[pa.RecordBatch]:
+        """Return the verified matches of all segments (schema MATCH), a batch at a time."""
+        return self._batches("matches.parquet", MATCH)
+
+    def hot(self) -> Iterator[pa.RecordBatch]:
+        """Return the members of hot buckets of all segments (schema HOT), a batch at a time."""
+        return self._batches("hot.parquet", HOT)
+
+    def scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:
+        """Return what gives the exact similarity of pairs of contents, named by their rows in `contents`, shapes (m,).
+
+        It is 0 where one has no such fingerprint, and may be where it does not reach the third argument.
+        """
+        segment, row = self.locate(EVIDENCE[kind][0], contents)
+
+        def score(left: Rows, right: Rows, at_least: float) -> Scores:
+            scores = np.zeros(len(left), np.float32)
+            known = (segment[left] >= 0) & (segment[right] >= 0)
+            for at in groups(np.where(known, segment[left] * len(self.segments) + segment[right], -1)):
+                if known[at[0]]:
+                    a, b = (self.segments[segment[end[at[0]]]] for end in (left, right))
+                    scores[at] = similarity(kind, a, row[left[at]], b, row[right[at]], at_least)
+            return scores
+
+        return score
+
+    def score(self, kind: str, left: Digests, right: Digests) -> Scores:
         """Return the exact similarity of each pair of contents, 0 where one has no such fingerprint; shape (m,)."""
-        segment, row = self.locate(EVIDENCE[kind][0], np.concatenate([left, right]))
-        (ls, rs), (lr, rr) = np.split(segment, 2), np.split(row, 2)
-        scores = np.zeros(len(left), np.float32)
-        for at in groups(np.where((ls >= 0) & (rs >= 0), ls * len(self.segments) + rs, -1)):
-            a, b = ls[at[0]], rs[at[0]]
-            if a >= 0 and b >= 0:
-                scores[at] = similarity(kind, self.segments[a], lr[at], self.segments[b], rr[at])
-        return scores
+        rows = np.arange(len(left))
+        return self.scorer(kind, np.concatenate([left, right]))(rows, len(left) + rows, 0)
+
+    def _batches(self, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        return itertools.chain.from_iterable(store.read_batches(s.path / name, schema) for s in self.segments)
 
 
 def write_header(out: Path, names: list[str], built_with: dict[str, Any]) -> None:
@@ -169,11 +194,16 @@ def write_header(out: Path, names: list[str], built_with: dict[str, Any]) -> Non
     store.write_json(out / MANIFEST, {"format": FORMAT, "segments": names, "built_with": built_with})
 
 
-def similarity(kind: str, a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDArray[np.float32]:
-    """Return the exact similarity of rows `ai` of one segment with rows `bi` of another; shape (m,)."""
+def similarity(  # noqa: PLR0913, PLR0917 - rows of two segments
+    kind: str, a: Segment, ai: Rows, b: Segment, bi: Rows, at_least: float = 0
+) -> Scores:
+    """Return the exact similarity of rows `ai` of one segment with rows `bi` of another; shape (m,).
+
+    For a pair that does not reach `at_least` 0 may stand.
+    """
     modality, measure = EVIDENCE[kind]
     if measure == "minhash":
-        return sets.jaccard(a.sets(), ai, b.sets(), bi)
+        return sets.jaccard(a.sets(), ai, b.sets(), bi, at_least)
     if measure == "phash":
         return _code_similarity(a, ai, b, bi)
     left, right = (s.array(f"{modality}.embedding", np.empty((0, 1), np.float32)) for s in (a, b))

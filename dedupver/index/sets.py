@@ -17,13 +17,18 @@ Values = npt.NDArray[np.uint32]
 Scores = npt.NDArray[np.float32]
 
 _FEW: Final = 10_000  # pairs that one thread scores before others would have woken
+_ROUNDING: Final = 1e-6  # by which a score may miss `at_least` in exact arithmetic, and reach it as float32
 
 
-def jaccard(a: Sets, ai: Rows, b: Sets, bi: Rows) -> Scores:
-    """Return |A ∩ B| / |A ∪ B| of set `ai[i]` of `a` and set `bi[i]` of `b`, shape (m,); 0 where both are empty."""
+def jaccard(a: Sets, ai: Rows, b: Sets, bi: Rows, at_least: float = 0) -> Scores:
+    """Return |A ∩ B| / |A ∪ B| of set `ai[i]` of `a` and set `bi[i]` of `b`, shape (m,); 0 where both are empty.
+
+    For a pair that does not reach `at_least` 0 may stand: most are told by their sizes or by their first values.
+    """
     scores = np.empty(len(ai), np.float32)
+    share = at_least / (1 + at_least) * (1 - _ROUNDING)
     score = _jaccard if len(ai) > _FEW else _jaccard_of_few
-    score(a.offsets, a.values, np.ascontiguousarray(ai), b.offsets, b.values, np.ascontiguousarray(bi), scores)
+    score(a.offsets, a.values, np.ascontiguousarray(ai), b.offsets, b.values, np.ascontiguousarray(bi), share, scores)
     return scores
 
 
@@ -68,36 +73,52 @@ def neighbours(chosen: Postings, sets: Sets, floor: float, cap: int, own: Rows |
 
 @njit(cache=True, nogil=True, parallel=True)
 def _jaccard(  # noqa: PLR0913, PLR0917 - two sets of arrays and the result
-    a_offsets: Rows, a_values: Values, ai: Rows, b_offsets: Rows, b_values: Values, bi: Rows, scores: Scores
+    a_offsets: Rows,
+    a_values: Values,
+    ai: Rows,
+    b_offsets: Rows,
+    b_values: Values,
+    bi: Rows,
+    share: float,
+    scores: Scores,
 ) -> None:
     for k in prange(len(ai)):
-        scores[k] = _of_pair(a_offsets, a_values, ai[k], b_offsets, b_values, bi[k])
+        scores[k] = _of_pair(a_offsets, a_values, ai[k], b_offsets, b_values, bi[k], share)
 
 
 @njit(cache=True, nogil=True)
 def _jaccard_of_few(  # noqa: PLR0913, PLR0917 - as above
-    a_offsets: Rows, a_values: Values, ai: Rows, b_offsets: Rows, b_values: Values, bi: Rows, scores: Scores
+    a_offsets: Rows,
+    a_values: Values,
+    ai: Rows,
+    b_offsets: Rows,
+    b_values: Values,
+    bi: Rows,
+    share: float,
+    scores: Scores,
 ) -> None:
     for k in range(len(ai)):
-        scores[k] = _of_pair(a_offsets, a_values, ai[k], b_offsets, b_values, bi[k])
+        scores[k] = _of_pair(a_offsets, a_values, ai[k], b_offsets, b_values, bi[k], share)
 
 
 @njit(cache=True, nogil=True)
 def _of_pair(  # noqa: PLR0913, PLR0917 - as above
-    a_offsets: Rows, a_values: Values, i: int, b_offsets: Rows, b_values: Values, j: int
+    a_offsets: Rows, a_values: Values, i: int, b_offsets: Rows, b_values: Values, j: int, share: float
 ) -> float:
     a = a_values[a_offsets[i] : a_offsets[i + 1]]
     b = b_values[b_offsets[j] : b_offsets[j + 1]]
-    common = _common(a, b)
+    common = _common(a, b, int(share * (len(a) + len(b))))
     union = len(a) + len(b) - common
     return common / union if union else 0.0
 
 
 @njit(cache=True, nogil=True)
-def _common(a: Values, b: Values) -> int:
-    """Return how many values two ascending, distinct arrays share."""
+def _common(a: Values, b: Values, wanted: int) -> int:
+    """Return how many values two ascending, distinct arrays share; 0 as soon as `wanted` are out of reach."""
     i = j = common = 0
     while i < len(a) and j < len(b):
+        if i - common > len(a) - wanted or j - common > len(b) - wanted:
+            return 0
         common += a[i] == b[j]
         smaller = a[i] <= b[j]
         j += b[j] <= a[i]
