@@ -37,7 +37,8 @@ def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 def changes(found: pa.Table, *, everything: bool = False) -> Iterator[str]:
     """Yield the text of `dedupver diff`: the counts, then a line for each change; new kept ones only if asked for."""
     yield ", ".join(f"{kind} {n}" for kind, n in query.count(found).items())
-    plainly = pc.and_(pc.equal(found["kind"], "added"), pc.equal(found["after"], "keep"))
+    # Kleene's logic, for the gone have no `after`
+    plainly = pc.and_kleene(pc.equal(found["kind"], "added"), pc.equal(found["after"], "keep"))
     told = found if everything else found.filter(pc.invert(plainly))
     if told.num_rows:
         yield from columns([("change", *told.column_names[1:]), *(_change(row) for row in told.to_pylist())])

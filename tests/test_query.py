@@ -12,7 +12,7 @@ from decisions import bad, digest, log, near, row, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupver import query
+from dedupver import query, terminal
 from dedupver.revision import at_revision
 from dedupver.schema import DedupverError, StateError
 
@@ -55,6 +55,25 @@ def test_diff_tells_each_kind_of_change() -> None:
         ("quarantined", "g", "keep", "quarantine"),
         ("quarantined", "z", None, "quarantine"),
     ]
+
+
+def test_the_text_of_a_diff_leaves_out_the_added_and_kept_alone() -> None:
+    """Every other change has its line, the gone as well, unless all are asked for."""
+    found = query.diff(*(table(*side).select(query.COMPARED) for side in (OLD, NEW)))
+    counts, header, *lines, rest = terminal.changes(found)
+    assert counts == "added 1, gone 1, edited 1, dropped 1, restored 1, rehomed 1, quarantined 2"
+    assert header.split() == ["change", *query.CHANGE.names[1:]]
+    assert [line.split()[:2] for line in lines] == [
+        ["gone", "b"],
+        ["edited", "c"],
+        ["dropped", "f"],
+        ["restored", "d"],
+        ["rehomed", "e"],
+        ["quarantined", "g"],
+        ["quarantined", "z"],
+    ]
+    assert rest == "and 1 added and kept, which --all lists"
+    assert len(list(terminal.changes(found, everything=True))) == 2 + 8
 
 
 def test_diff_says_why() -> None:
