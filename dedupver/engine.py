@@ -34,7 +34,9 @@ class TaskKilledError(DedupverError):
 
 def workers(asked: int) -> int:
     """Return the number of processes: `asked`, or for 0 one for each core this process may use."""
-    return asked or len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return asked or len(os.sched_getaffinity(0))
+    return asked or os.cpu_count() or 1
 
 
 def map(  # noqa: A001 - engine.map is the name every caller reads

@@ -52,7 +52,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
         chunks = [chunk for each in plan.values() for chunk in each]
         workers = project.params.engine.workers or (1 if _is_small(chunks) else 0)
         engine.map(batch.fingerprint, chunks, asked=workers, label="fingerprint", name=_chunk_name)
-        counts = merge.merge({version: [store.verified(c.out) for c in each] for version, each in plan.items()}, out)
+        counts = merge.merge({version: [chunk.out for chunk in each] for version, each in plan.items()}, out)
         shutil.rmtree(parts, ignore_errors=True)
         codes = report.quarantine_codes(store.read_table(out / "records.parquet", RECORD))
     report.write_plot(project.plots / "quarantine.csv", ("code", "records"), codes)

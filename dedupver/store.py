@@ -13,6 +13,7 @@ import json
 import math
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
 LISTING: Final = "files.json"
-BLOCK: Final = 1 << 20
+HASHERS: Final = 4
+"""Threads that hash files; more would wait for the disk."""
+HASHERS: Final = 4
 
 Array = np.ndarray[Any, Any]
 
@@ -47,8 +50,7 @@ def sha256_file(path: Path) -> str:
 
 def sha256_tree(directory: Path) -> str:
     """Hex sha256 of the names and bytes of all files below `directory`."""
-    files = {str(p.relative_to(directory)): sha256_file(p) for p in _files(directory, hidden=True)}
-    return hashlib.sha256(canonical_json(files)).hexdigest()
+    return hashlib.sha256(canonical_json(_digests(directory, _files(directory, hidden=True)))).hexdigest()
 
 
 @contextlib.contextmanager
@@ -97,9 +99,23 @@ def read_table(
     return pq.read_table(path, schema=schema, columns=columns and list(columns), filters=where)
 
 
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Give a temporary directory; when the block ends well it replaces `path`.
+
+    For what this run alone reads: nothing is forced to disk or digested, since no later run trusts it.
+    """
+    temporary = path.with_name(f".{path.name}.scratch")
+    _remove(temporary)
+    temporary.mkdir(parents=True)
+    yield temporary
+    _remove(path)
+    temporary.replace(path)
+
+
 def write_scratch(path: Path, table: pa.Table) -> None:
     """Write a table for this run alone: in Arrow's own format, which costs next to nothing."""
-    with replacing(path) as temporary, pa.ipc.new_file(temporary, table.schema) as writer:
+    with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table)
 
 
@@ -181,8 +197,7 @@ def building(path: Path) -> Iterator[Path]:
 
 def seal(directory: Path) -> None:
     """Write the listing: the sha256 of every file below `directory`."""
-    files = {str(p.relative_to(directory)): sha256_file(p) for p in _files(directory)}
-    write_json(directory / LISTING, {"format": FORMAT, "sha256": files})
+    write_json(directory / LISTING, {"format": FORMAT, "sha256": _digests(directory, _files(directory))})
 
 
 def verified(directory: Path) -> Path:
@@ -197,9 +212,9 @@ def verified(directory: Path) -> Path:
     if stated.get("format") != FORMAT:
         raise IntegrityError(f"{directory} has format {stated.get('format')}, this release reads format {FORMAT}")
     expected: dict[str, str] = stated["sha256"]
-    present = {str(p.relative_to(directory)) for p in _files(directory)}
-    for name in sorted(expected.keys() | present):
-        _verify(directory / name, expected.get(name), present=name in present)
+    found = _digests(directory, _files(directory))
+    for name in sorted(expected.keys() | found.keys()):
+        _verify(directory / name, expected.get(name), found.get(name))
     return directory
 
 
@@ -234,12 +249,18 @@ def link_tree(source: Path, target: Path, how: str = "hardlink") -> None:
         link(path, target / path.relative_to(source), how)
 
 
-def _verify(path: Path, expected: str | None, *, present: bool) -> None:
+def _digests(directory: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """Return the sha256 of files by their path below `directory`: hashing and reading leave Python's lock to others."""
+    names = [str(path.relative_to(directory)) for path in paths]
+    with ThreadPoolExecutor(HASHERS) as pool:
+        return dict(zip(names, pool.map(sha256_file, paths), strict=True))
+
+
+def _verify(path: Path, expected: str | None, found: str | None) -> None:
     if expected is None:
         raise IntegrityError(f"{path} is not in its directory's {LISTING}: remove it, or run `dvc checkout`")
-    if not present:
+    if found is None:
         raise IntegrityError(f"{path} is missing: run `dvc checkout`")
-    found = sha256_file(path)
     if found != expected:
         raise IntegrityError(
             f"{path} is damaged: sha256 {found[:12]}…, expected {expected[:12]}…. Remove its copy from DVC's cache and "

@@ -54,7 +54,7 @@ class Met:
 def fingerprint(chunk: Chunk) -> int:
     """Fingerprint one chunk into the directory `chunk.out`; return the number of records read."""
     work = _Work(chunk)
-    with store.building(chunk.out) as out:
+    with store.scratch(chunk.out) as out:
         tables = [work.take(batch) for batch in records.read(chunk.root, chunk.task, chunk.source)]
         taken = pa.concat_tables([UNNAMED.empty_table(), *tables])
         store.write_scratch(out / "records.arrow", taken)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
-from scipy.fftpack import dct
 
 from dedupver.fingerprint.raster import LANCZOS, deviates, grey, resize
 from dedupver.schema import ParamsError, Unreadable
@@ -231,6 +230,8 @@ def _cells(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.float64]:
 
 def _coefficients(cells: npt.NDArray[np.float64], lowest: int) -> npt.NDArray[np.float64]:
     """The lowest rows and columns of the discrete cosine transform (type II, not normalised), as imagehash takes it."""
+    from scipy.fftpack import dct  # noqa: PLC0415 - scipy takes as long to load as all that texts need
+
     transformed: npt.NDArray[np.float64] = dct(dct(cells, axis=0), axis=1)[:lowest, :lowest]
     return transformed
 

@@ -46,14 +46,14 @@ class Prints:
             return
         content = of_list(list(self.number))
         rows = order(content)
-        store.write_array(out / f"{modality}.content.npy", content[rows])
+        np.save(out / f"{modality}.content.npy", content[rows])
         for name in list(self.batches[0]):
             values = np.concatenate([batch.pop(name) for batch in self.batches])
-            store.write_array(out / f"{modality}.{name}.npy", values[rows])
+            np.save(out / f"{modality}.{name}.npy", values[rows])
         if self.sets:
             sets = Sets.joined(self.sets).take(rows)
-            store.write_array(out / f"{modality}.sets.offsets.npy", sets.offsets)
-            store.write_array(out / f"{modality}.sets.values.npy", sets.values)
+            np.save(out / f"{modality}.sets.offsets.npy", sets.offsets)
+            np.save(out / f"{modality}.sets.values.npy", sets.values)
 
 
 def merge_prints(chunks: Sequence[Path], out: Path, modality: str) -> int:
