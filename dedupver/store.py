@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 LISTING: Final = "files.json"
 HASHERS: Final = 4
 """Threads that hash files; more would wait for the disk."""
-HASHERS: Final = 4
 
 Array = np.ndarray[Any, Any]
 
