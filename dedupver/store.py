@@ -162,6 +162,24 @@ def read_array(path: Path) -> np.ndarray[Any, Any]:
         return np.frombuffer(file.read_buffer(), dtype).reshape(shape)
 
 
+class Stored:
+    """A dense array on disk of which some rows are read at a time: none of its pages stays in memory."""
+
+    def __init__(self, path: Path) -> None:
+        """Read where the rows begin."""
+        self._path = path
+        with path.open("rb") as file:
+            self.shape, self.dtype = _header(file)
+            self._start = file.tell()
+        self._width = math.prod(self.shape[1:])
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return a copy of rows `start` to `stop`."""
+        offset = self._start + start * self._width * self.dtype.itemsize
+        values = np.fromfile(self._path, self.dtype, (stop - start) * self._width, offset=offset)
+        return values.reshape(-1, *self.shape[1:])
+
+
 def read_blocks(path: Path, rows: int) -> Iterator[np.ndarray[Any, Any]]:
     """Map a dense array `rows` rows at a time: pages that were read do not stay in memory."""
     with path.open("rb") as file:

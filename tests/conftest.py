@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from dedupver import store
 from dedupver.repository import dvc, git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+settings.register_profile("busy machine", deadline=None)  # what is compiled once, or a neighbour, is no failure
+settings.load_profile("busy machine")
 
 HERE = Path(__file__).parent
 STAGES = ("fingerprint", "match", "dedup", "manifest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -27,11 +28,21 @@ def merge(batches: Mapping[str, Sequence[Path]], out: Path) -> dict[str, int]:
     Raises SourceError that names ids which several records of a batch share.
     """
     chunks = [chunk for each in batches.values() for chunk in each]
-    counts = _merge_records(batches, out)
+    with ThreadPoolExecutor(2) as pool:  # tables beside arrays: both leave Python's lock to the other most of the time
+        printed = pool.submit(_merge_prints, chunks, out)
+        counts = _merge_records(batches, out)
+        _merge_contents(chunks, out)
+        return counts | printed.result()
+
+
+def _merge_contents(chunks: Sequence[Path], out: Path) -> None:
     contents = _all(chunks, "contents.arrow", CONTENT)
     contents = contents.take(pa.array(first_of_each(of_column(contents["sha256"]))))
     store.write_table(out / "contents.parquet", contents, CONTENT)
-    return counts | {f"new_{modality}_contents": merge_prints(chunks, out, modality) for modality in MODALITIES}
+
+
+def _merge_prints(chunks: Sequence[Path], out: Path) -> dict[str, int]:
+    return {f"new_{modality}_contents": merge_prints(chunks, out, modality) for modality in MODALITIES}
 
 
 def _merge_records(batches: Mapping[str, Sequence[Path]], out: Path) -> dict[str, int]:

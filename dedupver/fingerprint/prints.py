@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,68 +62,80 @@ def merge_prints(chunks: Sequence[Path], out: Path, modality: str) -> int:
 
     A block of the result is made at a time, from the rows of a range of digests: these are consecutive in each chunk.
     """
-    holders = [chunk for chunk in chunks if (chunk / f"{modality}.content.npy").exists()]
+    holders = [_Holder(chunk, modality) for chunk in chunks if (chunk / f"{modality}.content.npy").exists()]
     if not holders:
         return 0
-    blocks = _blocks(holders, f"{modality}.content.npy")
+    blocks = _blocks(holders)
     count = sum(len(block.rows) for block in blocks)
-    for path in sorted(holders[0].glob(f"{modality}.*.npy")):
-        if ".sets." not in path.name:
-            like = store.read_array(path)
-            made = (block.dense(path.name) for block in blocks)
-            store.write_blocks(out / path.name, made, (count, *like.shape[1:]), like.dtype)
-    if (holders[0] / f"{modality}.sets.values.npy").exists():
+    for name in holders[0].names():
+        if not name.startswith("sets."):
+            like = holders[0].array(name)
+            made = (block.dense(name) for block in blocks)
+            store.write_blocks(out / f"{modality}.{name}.npy", made, (count, *like.shape[1:]), like.dtype)
+    if "sets.values" in holders[0].names():
         _merge_sets(blocks, out, modality)
     return count
 
 
 def _merge_sets(blocks: Sequence[_Block], out: Path, modality: str) -> None:
-    sizes = np.concatenate([block.sizes(modality) for block in blocks])
+    sizes = np.concatenate([block.sizes() for block in blocks])
     offsets = np.append(0, np.cumsum(sizes))
     store.write_array(out / f"{modality}.sets.offsets.npy", offsets)
-    values = (block.sets(modality).values for block in blocks)
+    values = (block.sets().values for block in blocks)
     store.write_blocks(out / f"{modality}.sets.values.npy", values, (int(offsets[-1]),), np.dtype(np.uint32))
+
+
+class _Holder:
+    """The arrays of a chunk."""
+
+    def __init__(self, path: Path, modality: str) -> None:
+        self._path, self._modality = path, modality
+        self.array = functools.cache(self._open)
+
+    def names(self) -> list[str]:
+        """Return what they are called."""
+        begin = len(self._modality) + 1
+        return [path.stem[begin:] for path in sorted(self._path.glob(f"{self._modality}.*.npy"))]
+
+    def _open(self, name: str) -> store.Stored:
+        return store.Stored(self._path / f"{self._modality}.{name}.npy")
+
+    def sets(self, start: int, stop: int) -> Sets:
+        """Return the sets of rows `start` to `stop`."""
+        offsets = self.array("sets.offsets").rows(start, stop + 1)
+        return Sets(offsets - offsets[0], self.array("sets.values").rows(int(offsets[0]), int(offsets[-1])))
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
     """The rows of a range of digests: from where to where each chunk has them, and which of all those to take."""
 
-    slices: Sequence[tuple[Path, int, int]]
+    slices: Sequence[tuple[_Holder, int, int]]
     rows: Rows
 
     def dense(self, name: str) -> npt.NDArray[Any]:
         return _joined(self.slices, name)[self.rows]
 
-    def sizes(self, modality: str) -> npt.NDArray[np.int64]:
-        name = f"{modality}.sets.offsets.npy"
-        held = [np.diff(store.read_array(holder / name)[start : stop + 1]) for holder, start, stop in self.slices]
+    def sizes(self) -> npt.NDArray[np.int64]:
+        held = [np.diff(holder.array("sets.offsets").rows(start, stop + 1)) for holder, start, stop in self.slices]
         return np.concatenate(held)[self.rows]
 
-    def sets(self, modality: str) -> Sets:
-        return Sets.joined([_sets(holder, modality, start, stop) for holder, start, stop in self.slices]).take(
-            self.rows
-        )
+    def sets(self) -> Sets:
+        return Sets.joined([holder.sets(start, stop) for holder, start, stop in self.slices]).take(self.rows)
 
 
-def _blocks(holders: Sequence[Path], name: str) -> list[_Block]:
+def _blocks(holders: Sequence[_Holder]) -> list[_Block]:
     """Cut the range of digests, which are spread evenly, into blocks."""
-    contents = [leading(store.read_array(holder / name)) for holder in holders]
+    contents = [leading(holder.array("content").rows(0, holder.array("content").shape[0])) for holder in holders]
     count = -(-sum(map(len, contents)) // max(BLOCK_ROWS, CHUNK_ROWS * len(holders)))
     edges = np.array([k * 2**64 // count for k in range(1, count)], np.uint64)
     cuts = [[0, *np.searchsorted(content, edges).tolist(), len(content)] for content in contents]
     blocks = []
     for k in range(count):
         slices = [(holder, cut[k], cut[k + 1]) for holder, cut in zip(holders, cuts, strict=True)]
-        blocks.append(_Block(slices, first_of_each(_joined(slices, name))))
+        blocks.append(_Block(slices, first_of_each(_joined(slices, "content"))))
     return blocks
 
 
-def _joined(slices: Sequence[tuple[Path, int, int]], name: str) -> npt.NDArray[Any]:
-    return np.concatenate([store.read_array(holder / name)[start:stop] for holder, start, stop in slices])
-
-
-def _sets(holder: Path, modality: str, start: int, stop: int) -> Sets:
-    offsets = store.read_array(holder / f"{modality}.sets.offsets.npy")[start : stop + 1]
-    values = store.read_array(holder / f"{modality}.sets.values.npy")[offsets[0] : offsets[-1]]
-    return Sets(offsets, values)
+def _joined(slices: Sequence[tuple[_Holder, int, int]], name: str) -> npt.NDArray[Any]:
+    return np.concatenate([holder.array(name).rows(start, stop) for holder, start, stop in slices])
