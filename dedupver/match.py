@@ -73,9 +73,9 @@ class Verified:
 class Matcher:
     """Search one set of new fingerprints in the base and among themselves."""
 
-    def __init__(self, prints: Segment, new: Segment, base: Index, settings: params.Match) -> None:
-        """Take the fresh fingerprints, the segment being made of them, the base and the settings."""
-        self.prints, self.new, self.base, self.settings = prints, new, base, settings
+    def __init__(self, new: Segment, base: Index, settings: params.Match) -> None:
+        """Take the segment being made, which holds its fingerprints already, the base and the settings."""
+        self.new, self.base, self.settings = new, base, settings
 
     def write(self) -> dict[str, Any]:
         """Write the new segment's tables and graphs, matches and hot members; return counts by kind."""
@@ -129,14 +129,13 @@ class Matcher:
         return found, hot
 
     def _write_bands(self) -> None:
-        count, width = self.settings.lsh.bands, self.settings.lsh.rows
-        valid = np.diff(self.new.sets().offsets) > 0
-        shape, path = (count, int(valid.sum())), self.new.path
+        lsh_, sets, path = self.settings.lsh, self.new.sets(), self.new.path
+        shape = lsh_.bands, int(np.count_nonzero(sets.sizes))
         with (
             store.appending(path / "text.bands.keys.npy", shape, np.uint64) as keys,
             store.appending(path / "text.bands.rows.npy", shape, np.uint32) as rows,
         ):
-            for band in lsh.bands(self.prints.signatures, valid, count, width):
+            for band in lsh.bands(sets, lsh_.bands, lsh_.rows, lsh_.seed):
                 keys(band.keys)
                 rows(band.rows)
 
@@ -270,11 +269,9 @@ def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) 
     """Make `out` the segment of the fingerprints in `prints`; return counts and the measured recall (RECALL)."""
     out.mkdir(parents=True)
     for path in sorted(prints.glob("*.npy")):
-        if path.name == "text.minhash.npy":  # the bands say all that a search needs
-            continue
         store.link(path, out / path.name, "copy")
     store.link(prints / "contents.parquet", out / "contents.parquet", "copy")
-    matcher = Matcher(Segment(prints), Segment(out), base, settings)
+    matcher = Matcher(Segment(out), base, settings)
     counts = matcher.write()
     recall = matcher.recall()
     store.seal(out)

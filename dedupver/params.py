@@ -65,8 +65,6 @@ class Text(Section):
 
     shingle: Positive = 3
     min_tokens: Positive = 5
-    num_perm: Annotated[int, Field(ge=16, le=1024)] = 128
-    seed: int = 1
     encoder: str | None = "wordllama"
 
 
@@ -119,10 +117,11 @@ class Thresholds(ByEvidence):
 
 
 class Lsh(Section):
-    """Bands and rows of the banded MinHash index."""
+    """Bands and rows of the banded MinHash index, and what its bands × rows permutations are drawn from."""
 
     bands: Positive = 32
     rows: Positive = 4
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
 
 class Hnsw(Section):
@@ -206,11 +205,6 @@ class Params(Section):
                 kind = evidence_of(term)
                 if kind and isinstance(value, float):
                     _above_floor(f"dedup.rules {term}", value, kind, self.match.floor)
-        if self.match.lsh.bands * self.match.lsh.rows > self.fingerprint.text.num_perm:
-            raise ValueError(
-                f"match.lsh needs bands × rows = {self.match.lsh.bands * self.match.lsh.rows} permutations, "
-                f"fingerprint.text.num_perm is {self.fingerprint.text.num_perm}"
-            )
         return self
 
 

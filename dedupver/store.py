@@ -177,17 +177,7 @@ class Stored:
         """Return a copy of rows `start` to `stop`."""
         offset = self._start + start * self._width * self.dtype.itemsize
         values = np.fromfile(self._path, self.dtype, (stop - start) * self._width, offset=offset)
-        return values.reshape(-1, *self.shape[1:])
-
-
-def read_blocks(path: Path, rows: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Map a dense array `rows` rows at a time: pages that were read do not stay in memory."""
-    with path.open("rb") as file:
-        (count, *rest), dtype = _header(file)
-        start, width = file.tell(), math.prod(rest) * dtype.itemsize
-    for row in range(0, count, rows):
-        shape = min(rows, count - row), *rest
-        yield np.asarray(np.memmap(path, dtype, "r", start + row * width, shape))
+        return values.reshape(stop - start, *self.shape[1:])
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:

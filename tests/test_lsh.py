@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 from dedupver.fingerprint.text import Sets, minhash
 from dedupver.index import lsh
 from dedupver.index.sets import jaccard
-from dedupver.schema import ParamsError
 
 Keys = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -43,10 +43,20 @@ def band_of(keys: Keys, valid: Mask | None = None) -> lsh.Band:
     return lsh.Band(keys[rows], rows)
 
 
-def bands_of(signatures: npt.NDArray[np.uint32], valid: Mask, count: int, rows: int, block: int = 2) -> list[lsh.Band]:
-    """Return the bands of signatures that are read in blocks."""
-    parts = [signatures[i : i + block] for i in range(0, len(signatures), block)]
-    return list(lsh.bands(lambda: parts, valid, count, rows))
+def key_of(values: list[int], band: int) -> int:
+    """Return the key of a band's values: splitmix64 over the band's ordinal and each of them."""
+    key = mixed(band + 1)
+    for value in values:
+        key = mixed(key ^ value)
+    return key
+
+
+def mixed(x: int) -> int:
+    """Return one step of splitmix64, in whole numbers."""
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return x ^ (x >> 31)
 
 
 def search_band(new: lsh.Band, base: list[lsh.Band], sizes: list[int], cap: int) -> tuple[Pairs, Hot]:
@@ -88,48 +98,30 @@ def oracle(parts: list[Keys], cap: int) -> tuple[Pairs, Hot]:
     return found, members
 
 
-def test_keys_are_equal_where_the_band_is_and_differ_between_bands() -> None:
-    """Two signatures that agree in band 1 alone share the key of band 1 alone; equal values in two bands do not."""
-    first, second = bands_of(np.array([[1, 2, 7, 7], [3, 4, 7, 7], [7, 7, 0, 0]], np.uint32), np.ones(3, bool), 2, 2)
-    assert first.keys.dtype == np.uint64
-    key = dict(zip(second.rows.tolist(), second.keys.tolist(), strict=True))
-    assert key[0] == key[1]
-    assert len(set(first.keys.tolist() + second.keys.tolist())) == 5
-
-
-def test_keys_depend_on_the_order_of_values() -> None:
-    """A band is a sequence, not a set."""
-    (band,) = bands_of(np.array([[1, 2], [2, 1]], np.uint32), np.ones(2, bool), 1, 2)
-    assert band.keys[0] != band.keys[1]
-
-
-def test_more_bands_than_permutations_are_refused() -> None:
-    """The message names the params and the numbers."""
-    with pytest.raises(ParamsError, match="3 bands of 2 rows need 6 permutations, num_perm is 4"):
-        bands_of(np.zeros((1, 4), np.uint32), np.ones(1, bool), 3, 2)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=40), st.integers(1, 9), st.integers(1, 7))
-def test_bands_are_sorted_by_key_and_then_by_row(rows: list[tuple[bool, int]], count: int, block: int) -> None:
-    """Whatever the blocks: each valid row once, as a stable sort of numpy has them; equal signatures are equal keys."""
-    valid = np.array([v for v, _ in rows], np.bool_)
-    signatures = np.repeat(np.array([n for _, n in rows], np.uint32)[:, None], count * 2, axis=1)
-    for band in bands_of(signatures, valid, count, 2, block):
-        key = dict(zip(band.rows.tolist(), band.keys.tolist(), strict=True))
-        assert len({(key[row], rows[row][1]) for row in key}) == len(set(key.values()))
-        expected = band_of(np.array([key.get(row, 0) for row in range(len(rows))], np.uint64), valid)
+@given(st.lists(st.sets(st.integers(0, 2**32 - 1), max_size=3), max_size=12), st.integers(1, 9), st.integers(1, 3))
+def test_bands_are_those_of_the_signatures_sorted_by_key_and_then_by_row(
+    sets: list[set[int]], count: int, rows: int
+) -> None:
+    """However many sets and bands are made at a time; the empty set is in none. The key knows its band."""
+    csr = as_sets(sets * 2)  # so that each key comes twice
+    signatures = minhash(csr, count * rows, 7).reshape(-1, count, rows)
+    valid = csr.sizes > 0
+    with mock.patch.multiple(lsh, _TOGETHER=4, _BLOCK=5):
+        made = list(lsh.bands(csr, count, rows, seed=7))
+    assert len(made) == count
+    for number, band in enumerate(made):
+        keys = [key_of(values, number) for values in signatures[:, number].tolist()]
+        expected = band_of(np.array(keys, np.uint64), valid)
         assert band.keys.tolist() == expected.keys.tolist()
         assert band.rows.tolist() == expected.rows.tolist()
-        assert band.rows.dtype == np.uint32
+        assert (band.keys.dtype, band.rows.dtype) == (np.uint64, np.uint32)
 
 
 def test_many_keys_are_sorted() -> None:
     """100,000 random keys, of which some repeat, as numpy sorts them."""
     random = np.random.default_rng(3)
-    signatures = random.integers(0, 2**32, (100_000, 2), dtype=np.uint32)
-    signatures[::7] = signatures[3]
-    (band,) = bands_of(signatures, np.ones(100_000, bool), 1, 2, 30_000)
+    values = np.where(np.arange(100_000) % 7 > 0, random.permutation(100_000), 5).astype(np.uint32)
+    (band,) = lsh.bands(Sets(np.arange(100_001), values), 1, 2, seed=1)
     assert (np.diff(band.keys.astype(object)) >= 0).all()
     assert (np.diff(band.rows.astype(np.int64))[band.keys[1:] == band.keys[:-1]] > 0).all()
     assert sorted(band.rows.tolist()) == list(range(100_000))
@@ -225,8 +217,7 @@ def test_recall_of_planted_pairs_is_what_theory_says(similarity: float) -> None:
     left = as_sets([set(u[:size]) for u in universe])
     right = as_sets([set(u[-size:]) for u in universe])
     assert jaccard(left, np.arange(count), right, np.arange(count)) == pytest.approx(true)
-    valid = np.ones(count, np.bool_)
-    old, new = (bands_of(minhash(s, bands * rows, seed=1), valid, bands, rows, 300) for s in (left, right))
+    old, new = (lsh.bands(s, bands, rows, seed=1) for s in (left, right))
     found = set().union(*(search_band(b, [a], [count], 50)[0] for a, b in zip(old, new, strict=True)))
     recall = len(found & {(count + i, i) for i in range(count)}) / count
     theory = 1 - (1 - true**rows) ** bands

@@ -53,7 +53,7 @@ def chunk(out: Path, contents: list[bytes]) -> Path:
         lists = [values(content) for content in contents]
         joined = np.array([v for each in lists for v in each], np.uint32)
         sets = Sets(np.cumsum([0, *map(len, lists)]), joined)
-        held.add({"minhash": np.array([list(content[:9]) for content in contents], np.uint32)}, sets)
+        held.add({"embedding": np.array([list(content[:9]) for content in contents], np.float32)}, sets)
     out.mkdir()
     held.write(out, "text")
     return out
@@ -73,7 +73,7 @@ def test_blocks_join_to_one_sort_of_everything(chunks: list[list[bytes]], block:
     assert found == (
         {
             "text.content.npy": [list(content) for content in wanted],
-            "text.minhash.npy": [list(content[:9]) for content in wanted],
+            "text.embedding.npy": [list(content[:9]) for content in wanted],
             "text.sets.offsets.npy": np.cumsum([0, *sizes]).tolist(),
             "text.sets.values.npy": [v for content in wanted for v in values(content)],
         }

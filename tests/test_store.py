@@ -50,19 +50,17 @@ def test_an_array_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 5])
-def test_blocks_are_the_array(tmp_path: Path, rows: int) -> None:
-    """Whatever their size, the last one smaller."""
-    store.write_array(tmp_path / "a.npy", ARRAYS[0])
-    blocks = list(store.read_blocks(tmp_path / "a.npy", rows))
-    assert [len(block) for block in blocks[:-1]] == [rows] * (len(blocks) - 1)
-    assert np.concatenate(blocks).tolist() == ARRAYS[0].tolist()
-
-
-def test_no_block_of_nothing(tmp_path: Path) -> None:
-    """An array without rows gives none."""
-    store.write_array(tmp_path / "a.npy", ARRAYS[2])
-    assert list(store.read_blocks(tmp_path / "a.npy", 5)) == []
+@pytest.mark.parametrize("array", ARRAYS)
+def test_stored_rows_are_those_of_the_array(tmp_path: Path, array: store.Array) -> None:
+    """From any row to any other, none and all of them included."""
+    store.write_array(tmp_path / "a.npy", array)
+    stored = store.Stored(tmp_path / "a.npy")
+    assert (stored.shape, stored.dtype) == (array.shape, array.dtype)
+    for start in range(len(array) + 1):
+        for stop in range(start, len(array) + 1):
+            rows = stored.rows(start, stop)
+            assert rows.tolist() == array[start:stop].tolist()
+            assert rows.dtype == array.dtype
 
 
 def test_mapped_arrays_hold_no_file_open(tmp_path: Path) -> None:

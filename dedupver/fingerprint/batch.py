@@ -171,7 +171,7 @@ def _encoder(spec: str) -> Encoder:
 
 
 def _text_arrays(forms: Strings, sets: Sets, settings: params.Text) -> Arrays:
-    arrays: Arrays = {"minhash": texts.minhash(sets, settings.num_perm, settings.seed)}
+    arrays: Arrays = {}
     if settings.encoder:
         arrays["embedding"] = _encoder(settings.encoder).encode([str(form, "utf-8") for form in forms])
         # a text too short for shingles says too little for a vector as well

@@ -1,6 +1,6 @@
 """Normal forms → shingle sets → MinHash signatures; compiled where numpy needs many passes.
 
-The kernels run on one thread: a worker is a process, and there is one for each core.
+Shingling runs on one thread: a worker is a process, and there is one for each core. MinHash runs on all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import njit, prange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,9 @@ _NONE: Final = np.empty(0, np.uint32)
 _FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+Values = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +86,19 @@ def minhash(sets: Sets, num_perm: int, seed: int) -> npt.NDArray[np.uint32]:
     through murmur3's finaliser, then a·h + b mod 2³² with odd a. Source: Broder et al., "Min-wise independent
     permutations", 1998; the scheme is datasketch's.
     """
+    return least(sets, *permutations(num_perm, seed))
+
+
+def permutations(count: int, seed: int) -> tuple[Values, Values]:
+    """Return the factors a and the summands b of `count` permutations, both of shape (count,)."""
     random = np.random.RandomState(seed)  # the generator of the published scheme
-    a = random.randint(0, 1 << 31, num_perm, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-    b = random.randint(0, 1 << 32, num_perm, dtype=np.uint32)
-    signatures = np.full((len(sets), num_perm), _EMPTY)
+    a = random.randint(0, 1 << 31, count, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    return a, random.randint(0, 1 << 32, count, dtype=np.uint32)
+
+
+def least(sets: Sets, a: Values, b: Values) -> Values:
+    """Return the least value of each set under each permutation, shape (n, permutations), on all cores."""
+    signatures = np.full((len(sets), len(a)), _EMPTY)
     _minhash(np.ascontiguousarray(sets.offsets), np.ascontiguousarray(sets.values), a, b, signatures)
     return signatures
 
@@ -239,15 +251,9 @@ def _drop_repeats(values: npt.NDArray[np.uint32]) -> int:
     return kept
 
 
-@njit(cache=True)
-def _minhash(
-    offsets: npt.NDArray[np.int64],
-    values: npt.NDArray[np.uint32],
-    a: npt.NDArray[np.uint32],
-    b: npt.NDArray[np.uint32],
-    signatures: npt.NDArray[np.uint32],
-) -> None:
-    for i in range(len(offsets) - 1):
+@njit(cache=True, nogil=True, parallel=True)
+def _minhash(offsets: npt.NDArray[np.int64], values: Values, a: Values, b: Values, signatures: Values) -> None:
+    for i in prange(len(offsets) - 1):
         row, at = signatures[i], offsets[i]
         while at + 4 <= offsets[i + 1]:  # four at a time: each permutation is loaded once for them
             h0, h1 = _mix32(values[at]), _mix32(values[at + 1])

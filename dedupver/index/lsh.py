@@ -13,19 +13,20 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from dedupver.schema import DedupverError, ParamsError
+from dedupver.fingerprint.text import Sets, least, permutations
+from dedupver.schema import DedupverError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 Places = npt.NDArray[np.uint32]
-Mask = npt.NDArray[np.bool_]
 Signatures = npt.NDArray[np.uint32]
 
 _MOST: Final = 1 << 32  # a pair of content numbers is packed into 64 bits
-_TOGETHER: Final = 4  # bands hashed in one pass over the signatures
+_TOGETHER: Final = 8  # bands made in one pass over the sets
+_BLOCK: Final = 1 << 15  # sets whose signatures are made at a time: 4 MiB of 8 bands of 4 values
 _BATCH: Final = 1 << 22  # pairs listed at a time: 32 MiB
 
 
@@ -46,22 +47,25 @@ class Candidates:
     member: Rows  # (h,), ... and a member of it
 
 
-def bands(blocks: Callable[[], Iterable[Signatures]], valid: Mask, count: int, rows: int) -> Iterator[Band]:
-    """Give each of the `count` bands of the contents whose `valid`, shape (n,), is true.
+def bands(sets: Sets, count: int, rows: int, seed: int) -> Iterator[Band]:
+    """Give each of the `count` bands of the sets that are not empty.
 
-    `blocks` reads the signatures, shape (n, num_perm), some rows at a time. A key is the 64-bit hash of a band's
-    ordinal and its `rows` values, so equal values in different bands have different keys. Memory is that of four bands.
-    ParamsError when the signatures have fewer than count · rows values.
+    A key is the 64-bit hash of a band's ordinal and its `rows` values of the MinHash signature, so equal values in
+    different bands have different keys. No signature is kept: each is made, some permutations at a time, where its band
+    is hashed, which takes less time than to write and read it. Memory is that of some bands.
     """
-    contents = np.flatnonzero(valid).astype(np.uint32)
+    contents = np.flatnonzero(sets.sizes).astype(np.uint32)
+    a, b = permutations(count * rows, seed)
     for first in range(0, count, _TOGETHER):
-        keys = np.empty((min(_TOGETHER, count - first), len(contents)), np.uint64)
-        begin = at = 0
-        for block in blocks():
-            _require_enough(block, count, rows)
-            mine = np.flatnonzero(valid[begin : begin + len(block)])
-            _hash_bands(block, mine, first, rows, keys[:, at : at + len(mine)])
-            begin, at = begin + len(block), at + len(mine)
+        stop = min(first + _TOGETHER, count)
+        keys = np.empty((stop - first, len(contents)), np.uint64)
+        some = slice(first * rows, stop * rows)
+        at = 0
+        for begin in range(0, len(sets), _BLOCK):
+            block = Sets(sets.offsets[begin : begin + _BLOCK + 1], sets.values)
+            mine = np.flatnonzero(block.sizes)
+            _hash_bands(least(block, a[some], b[some]), mine, first, keys[:, at : at + len(mine)])
+            at += len(mine)
         placed = np.empty(keys.shape, np.uint32)
         _sort_bands(keys, contents, placed)
         yield from map(Band, keys, placed)
@@ -93,12 +97,6 @@ def candidates(new: Band, base: Sequence[Band], sizes: Sequence[int], cap: int) 
 def unpacked(pairs: Keys) -> tuple[Rows, Rows]:
     """Return the two contents of each packed pair, shapes (m,)."""
     return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(_MOST - 1)).astype(np.int64)
-
-
-def _require_enough(signatures: Signatures, count: int, rows: int) -> None:
-    if count * rows > signatures.shape[1]:
-        wanted = f"{count} bands of {rows} rows need {count * rows} permutations"
-        raise ParamsError(f"match.lsh: {wanted}, num_perm is {signatures.shape[1]}; use fewer bands or rows")
 
 
 def _require_packable(contents: int) -> None:
@@ -141,10 +139,12 @@ def _batches(  # noqa: PLR0913, PLR0917 - the buckets, and the members of each s
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _hash_bands(signatures: Signatures, contents: Rows, first: int, rows: int, keys: Keys) -> None:
+def _hash_bands(signatures: Signatures, contents: Rows, first: int, keys: Keys) -> None:
+    """Hash the bands that signatures consist of, of which the first is number `first`."""
+    rows = signatures.shape[1] // len(keys)
     for k in prange(len(keys)):
         start = _mix(np.uint64(first + k + 1))
-        values = range((first + k) * rows, (first + k + 1) * rows)
+        values = range(k * rows, (k + 1) * rows)
         for i in range(len(contents)):
             key = start
             for value in values:

@@ -27,7 +27,6 @@ Codes = npt.NDArray[np.uint64]
 Scores = npt.NDArray[np.float32]
 
 MANIFEST: Final = "index.json"
-_BLOCK: Final = 1 << 16  # signatures read at a time: 32 MiB of 128 values each
 _LARGE: Final = 1 << 16  # contents: 24 MiB of LSH tables with 32 bands
 
 
@@ -57,11 +56,6 @@ class Segment:
             self.array("text.sets.offsets", np.zeros(1, np.int64)),
             self.array("text.sets.values", np.empty(0, np.uint32)),
         )
-
-    def signatures(self) -> Iterator[npt.NDArray[np.uint32]]:
-        """Read the MinHash signatures, (n, permutations), in blocks of rows; only fresh fingerprints have them."""
-        path = self.path / "text.minhash.npy"
-        return store.read_blocks(path, _BLOCK) if path.exists() else iter(())
 
     def band(self, number: int) -> lsh.Band:
         """Return a band of the texts' LSH table."""
