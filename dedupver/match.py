@@ -273,6 +273,4 @@ def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) 
     store.link(prints / "contents.parquet", out / "contents.parquet", "copy")
     matcher = Matcher(Segment(out), base, settings)
     counts = matcher.write()
-    recall = matcher.recall()
-    store.seal(out)
-    return counts, recall
+    return counts, matcher.recall()

@@ -142,13 +142,12 @@ def _batches(  # noqa: PLR0913, PLR0917 - the buckets, and the members of each s
 def _hash_bands(signatures: Signatures, contents: Rows, first: int, keys: Keys) -> None:
     """Hash the bands that signatures consist of, of which the first is number `first`."""
     rows = signatures.shape[1] // len(keys)
-    for k in prange(len(keys)):
-        start = _mix(np.uint64(first + k + 1))
-        values = range(k * rows, (k + 1) * rows)
-        for i in range(len(contents)):
-            key = start
-            for value in values:
-                key = _mix(key ^ np.uint64(signatures[contents[i], value]))
+    for i in prange(len(contents)):
+        signature = signatures[contents[i]]
+        for k in range(len(keys)):
+            key = _mix(np.uint64(first + k + 1))
+            for value in signature[k * rows : (k + 1) * rows]:
+                key = _mix(key ^ np.uint64(value))
             keys[k, i] = key
 
 
@@ -171,19 +170,25 @@ def _sort_bands(keys: Keys, contents: Places, rows: Places) -> None:
 
 @njit(cache=True, nogil=True)
 def _sort(keys: Keys, rows: Places) -> None:
-    """Sort by eight digits, the least significant first: a third of the time of a stable argsort."""
-    counts = np.zeros((8, 257), np.int64)
+    """Sort by the first 32 bits, eight at a time, and then by insertion: few keys share these bits and differ."""
+    counts = np.zeros((4, 257), np.int64)
     for key in keys:
-        for digit in range(8):
-            counts[digit, ((key >> np.uint64(8 * digit)) & np.uint64(255)) + np.uint64(1)] += 1
+        for digit in range(4):
+            counts[digit, ((key >> np.uint64(32 + 8 * digit)) & np.uint64(255)) + np.uint64(1)] += 1
     others, their_rows = np.empty_like(keys), np.empty_like(rows)
-    for digit in range(8):  # an even number of moves: what is sorted ends in `keys`
+    for digit in range(4):  # an even number of moves: what is sorted ends in `keys`
         places = np.cumsum(counts[digit])
         for i in range(len(keys)):
-            value = (keys[i] >> np.uint64(8 * digit)) & np.uint64(255)
+            value = (keys[i] >> np.uint64(32 + 8 * digit)) & np.uint64(255)
             others[places[value]], their_rows[places[value]] = keys[i], rows[i]
             places[value] += 1
         keys, others, rows, their_rows = others, keys, their_rows, rows
+    for i in range(1, len(keys)):
+        key, row, j = keys[i], rows[i], i
+        while j > 0 and keys[j - 1] > key:
+            keys[j], rows[j] = keys[j - 1], rows[j - 1]
+            j -= 1
+        keys[j], rows[j] = key, row
 
 
 @njit(cache=True, nogil=True)

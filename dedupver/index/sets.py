@@ -17,6 +17,7 @@ Values = npt.NDArray[np.uint32]
 Scores = npt.NDArray[np.float32]
 
 _FEW: Final = 10_000  # pairs that one thread scores before others would have woken
+_PRESENT: Final = 20  # first bits of a value that tell most that are not among the chosen
 _ROUNDING: Final = 1e-6  # by which a score may miss `at_least` in exact arithmetic, and reach it as float32
 
 
@@ -40,6 +41,7 @@ class Postings:
     owner: Rows  # (m,), place of the set
     sizes: Rows  # (sets,)
     directory: Rows  # (2^bits + 1,), where the values with equal first bits begin
+    present: Values  # (2^15,), a bit for each 20 first bits: whether a value begins with them; fits into a near cache
 
     @classmethod
     def of(cls, sets: Sets, rows: Rows) -> Postings:
@@ -51,7 +53,9 @@ class Postings:
         bits = min(len(values).bit_length() + 1, 24)
         first = np.arange((1 << bits) + 1, dtype=np.uint64) << np.uint64(32 - bits)
         owner = np.repeat(np.arange(len(rows)), sizes)
-        return cls(values[order], owner[order], sizes, np.searchsorted(values[order], first))
+        present = np.zeros(1 << (_PRESENT - 5), np.uint32)
+        np.bitwise_or.at(present, values >> (32 - _PRESENT + 5), np.uint32(1) << (values >> (32 - _PRESENT)) % 32)
+        return cls(values[order], owner[order], sizes, np.searchsorted(values[order], first), present)
 
 
 def neighbours(chosen: Postings, sets: Sets, floor: float, cap: int, own: Rows | None) -> tuple[Rows, Rows, Scores]:
@@ -65,7 +69,7 @@ def neighbours(chosen: Postings, sets: Sets, floor: float, cap: int, own: Rows |
     rows = np.empty((count, min(cap, len(sets))), np.int64)
     scores = np.empty(rows.shape, np.float32)
     own = np.full(count, -1) if own is None else own
-    postings = chosen.directory, chosen.values, chosen.owner, chosen.sizes
+    postings = chosen.present, chosen.directory, chosen.values, chosen.owner, chosen.sizes
     _neighbours(sets.offsets, sets.values, *postings, own, np.float32(floor), found, rows, scores)
     listed = np.arange(rows.shape[1]) < found[:, None]
     return np.repeat(np.arange(count), found), rows[listed], scores[listed]
@@ -127,9 +131,16 @@ def _common(a: Values, b: Values, wanted: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _may_hold(present: Values, value: np.uint32) -> bool:
+    first = value >> np.uint32(32 - _PRESENT)
+    return bool((present[first >> np.uint32(5)] >> (first & np.uint32(31))) & np.uint32(1))
+
+
+@njit(cache=True, nogil=True)
 def _neighbours(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     offsets: Rows,
     values: Values,
+    present: Values,
     directory: Rows,
     wanted: Values,
     owner: Rows,
@@ -148,6 +159,8 @@ def _neighbours(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     for row in range(len(offsets) - 1):
         size, n = offsets[row + 1] - offsets[row], 0
         for value in values[offsets[row] : offsets[row + 1]]:
+            if not _may_hold(present, value):
+                continue
             slot = value >> np.uint32(shift)
             for k in range(directory[slot], directory[slot + np.uint32(1)]):
                 if wanted[k] == value:
