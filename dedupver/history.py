@@ -61,7 +61,8 @@ def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
         now = _appended(now, base)
     at, carried = _joined(now, base)
     unaltered = _same_parts(now["parts"], base["parts"], at, "sha256")
-    gone = base.filter(pc.invert(pc.is_in(base["id"], now["id"])))
+    there = _mask(base.num_rows, at[at >= 0])
+    gone = base.filter(pa.array(~there))
     return Present(now, base.drop_columns(["parts"]), at, carried, unaltered, gone)
 
 

@@ -88,9 +88,8 @@ def write(out: Path, base: Path | None, version: str, events: pa.Table, header: 
         versions = [v for v in parent.versions if v != version]
         for path in sorted(p for p in base.iterdir() if p.name not in {HEADER, store.LISTING}):
             store.link(path, out / path.name, "copy")
-    for action, name in FILES.items():
-        rows = events.filter(pc.equal(events["action"], action))
-        store.write_table(out / f"{version}.{name}.parquet", rows, DECISION)
+    rows = {action: events.filter(pc.equal(events["action"], action)) for action in FILES}
+    store.write_tables({out / f"{version}.{name}.parquet": rows[action] for action, name in FILES.items()}, DECISION)
     with store.replacing(out / f"{version}.audit.jsonl") as path, path.open("w", encoding="utf-8", newline="") as file:
         file.writelines(audit(events))
     store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": [*versions, version]})

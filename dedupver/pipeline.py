@@ -89,8 +89,7 @@ def dedup(project: Project) -> dict[str, Any]:
     decisions, verdicts = history.decide(present, index, _reviews(project), given)
     events = history.events(decisions, present, given.version)
     with store.building(project.build / "dedup") as out:
-        store.write_table(out / "decisions.parquet", decisions, DECISION)
-        store.write_table(out / "events.parquet", events, DECISION)
+        store.write_tables({out / "decisions.parquet": decisions, out / "events.parquet": events}, DECISION)
         store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from dedupver.schema import FORMAT, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -89,6 +89,13 @@ def write_table(path: Path, table: pa.Table | Iterable[pa.Table], schema: pa.Sch
             writer.write_table(each.select(schema.names).cast(schema))
             rows += each.num_rows
     return rows
+
+
+def write_tables(tables: Mapping[Path, pa.Table], schema: pa.Schema) -> None:
+    """Write several tables of a schema beside each other: Arrow leaves Python's lock to others meanwhile."""
+    with ThreadPoolExecutor(HASHERS) as pool:
+        for _ in pool.map(lambda path: write_table(path, tables[path], schema), tables):
+            pass
 
 
 def read_table(

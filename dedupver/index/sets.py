@@ -131,6 +131,15 @@ def _common(a: Values, b: Values, wanted: int) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _bits_below(directory: Rows) -> int:
+    """Return how many bits of a value follow those that the directory is by."""
+    shift = 32
+    while len(directory) - 1 > 1 << (32 - shift):
+        shift -= 1
+    return shift
+
+
+@njit(cache=True, nogil=True)
 def _may_hold(present: Values, value: np.uint32) -> bool:
     first = value >> np.uint32(32 - _PRESENT)
     return bool((present[first >> np.uint32(5)] >> (first & np.uint32(31))) & np.uint32(1))
@@ -152,9 +161,7 @@ def _neighbours(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     scores: Scores,
 ) -> None:
     """Count what each set shares with the chosen ones."""
-    shift = 32
-    while len(directory) - 1 > 1 << (32 - shift):
-        shift -= 1
+    shift = _bits_below(directory)
     common, touched, full = np.zeros(len(sizes), np.int64), np.empty(len(sizes), np.int64), 0
     for row in range(len(offsets) - 1):
         size, n = offsets[row + 1] - offsets[row], 0

@@ -130,5 +130,7 @@ def _representatives(nodes: Nodes, outcome: Outcome, forced: Mask) -> Rows:
 
 
 def _rows_of(names: Sequence[str], ids: pa.ChunkedArray) -> Rows:
+    if not names:  # Arrow would put all ids into a table first
+        return np.empty(0, np.int64)
     at = pc.index_in(pa.array(names, pa.string()), ids)
     return pc.fill_null(at, -1).to_numpy(zero_copy_only=False).astype(np.int64)

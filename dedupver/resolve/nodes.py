@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dedupver.resolve.evidence import Mask
 
 
+_MOST: Final = 1 << 63
+
+
 @dataclass(frozen=True)
 class Nodes:
     """Nodes, numbered in the order in which they are judged."""
@@ -30,9 +33,13 @@ class Nodes:
     @classmethod
     def of(cls, parts: Rows, order: Rows, apart: Mask) -> Self:
         """Join records with equal parts, but for those that are to stay `apart`; `order` lists all records."""
-        group = np.where(apart, np.arange(1, len(order) + 1), 0)
+        group, span = np.where(apart, np.arange(1, len(order) + 1), 0), len(order) + 1
         for column in parts.T:
-            group = np.unique(group * (column.max(initial=0) + 2) + column + 1, return_inverse=True)[1]
+            width = int(column.max(initial=-1)) + 2
+            if span * width > _MOST:  # number the groups anew, so that the next numbers fit
+                group = np.unique(group, return_inverse=True)[1]
+                span = len(order)
+            group, span = group * width + column + 1, span * width
         _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)
         number, node = np.empty(len(first), np.int64), np.empty(len(order), np.int64)
         number[np.argsort(first)] = np.arange(len(first))
