@@ -6,7 +6,9 @@ it, and never change again, so that `dvc diff` names the version and stores noth
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +29,12 @@ AUDIT: Final = (
     *("version", "decided", "decided_at"),
 )
 """What the audit trail tells."""
+
+TOLD: Final = (pc.field("action") != "keep") | (pc.field("reason") == "restored")
+"""The events that the audit trail tells: removals, restorations and quarantines."""
+
+Events = Callable[[pc.Expression], Iterable[pa.Table]]
+"""Gives those of a version's events (schema DECISION, sorted by id) that a condition holds for, some at a time."""
 
 FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", "gone": "gone"}
 
@@ -80,7 +88,7 @@ def open_manifest(path: Path) -> Log:
     return Log(store.read_json(path / HEADER), path)
 
 
-def write(out: Path, base: Path | None, version: str, events: pa.Table, header: dict[str, Any]) -> None:
+def write(out: Path, base: Path | None, version: str, events: Events, header: dict[str, Any]) -> None:
     """Write a version's files beside the base's; the header last."""
     versions: list[str] = []
     if base is not None:
@@ -88,17 +96,16 @@ def write(out: Path, base: Path | None, version: str, events: pa.Table, header: 
         versions = [v for v in parent.versions if v != version]
         for path in sorted(p for p in base.iterdir() if p.name not in {HEADER, store.LISTING}):
             store.link(path, out / path.name, "copy")
-    rows = {action: events.filter(pc.equal(events["action"], action)) for action in FILES}
-    store.write_tables({out / f"{version}.{name}.parquet": rows[action] for action, name in FILES.items()}, DECISION)
+    for action, name in FILES.items():
+        store.write_table(out / f"{version}.{name}.parquet", events(pc.field("action") == action), DECISION)
     with store.replacing(out / f"{version}.audit.jsonl") as path, path.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(audit(events))
+        file.writelines(itertools.chain.from_iterable(map(audit, events(TOLD))))
     store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": [*versions, version]})
 
 
-def audit(events: pa.Table) -> Iterator[str]:
-    """Give one line of JSON for each removal, restoration and quarantine among the events, a batch at a time."""
-    told = pc.or_(pc.not_equal(events["action"], "keep"), pc.equal(events["reason"], "restored"))
-    for batch in events.select(AUDIT).filter(told).to_batches(max_chunksize=10_000):
+def audit(told: pa.Table) -> Iterator[str]:
+    """Give one line of JSON for each event (columns of AUDIT), a batch at a time."""
+    for batch in told.select(AUDIT).to_batches(max_chunksize=10_000):
         pieces: list[pa.Array | str] = []
         for name in sorted(AUDIT):
             pieces += [", " if pieces else "{", f'"{name}": ', _json(batch[name])]

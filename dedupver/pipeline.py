@@ -11,6 +11,7 @@ Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import shutil
 import sys
@@ -112,12 +113,13 @@ def manifest_(project: Project) -> dict[str, Any]:
     _remove(project.clean)
     project.clean.mkdir()
     written = _publish(project, decisions)
-    events = store.read_table(decided / "events.parquet", DECISION)
     base = project.base / "manifest" if project.base else None
+    events = functools.partial(store.read_parts, decided / "events.parquet", DECISION)
     with store.building(project.manifest) as out:
         manifest.write(out, base, given.version.name, events, _header(project, decisions))
     report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(decisions))
-    changed = {r["values"]: r["counts"] for r in events["action"].value_counts().to_pylist()}
+    changed = store.read_table(decided / "events.parquet", DECISION, ["action"])["action"].value_counts().to_pylist()
+    changed = {row["values"]: row["counts"] for row in changed}
     return {"written": written, "changed": {name: changed.get(action, 0) for action, name in manifest.FILES.items()}}
 
 
@@ -211,8 +213,9 @@ def _require_sound(decisions: pa.Table) -> None:
     counted = manifest.counts(decisions)
     if counted["n_in"] != counted["kept"] + counted["dropped"] + counted["quarantined"]:
         raise IntegrityError(f"records without a decision: {counted}. This is a fault of dedupver; nothing was written")
-    kept = decisions.filter(pc.equal(decisions["action"], "keep"))["id"].combine_chunks()
     dropped = decisions.filter(pc.equal(decisions["action"], "drop"))
+    wanted = pc.unique(dropped["representative"])  # looked for among the ids: the other way all ids were in a table
+    kept = decisions["id"].filter(pc.and_(pc.equal(decisions["action"], "keep"), pc.is_in(decisions["id"], wanted)))
     lost = dropped.filter(pc.invert(pc.is_in(dropped["representative"], kept)))
     if lost.num_rows:
         raise IntegrityError(

@@ -33,6 +33,9 @@ LISTING: Final = "files.json"
 HASHERS: Final = 4
 """Threads that hash files; more would wait for the disk."""
 
+PART: Final = 1 << 18
+"""Rows of a table in memory at a time: some tens of MiB."""
+
 Array = np.ndarray[Any, Any]
 
 
@@ -86,6 +89,8 @@ def write_table(path: Path, table: pa.Table | Iterable[pa.Table], schema: pa.Sch
     rows = 0
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for each in tables:
+            if not each.num_rows:
+                continue
             writer.write_table(each.select(schema.names).cast(schema))
             rows += each.num_rows
     return rows
@@ -102,7 +107,9 @@ def read_table(
     path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, where: pc.Expression | None = None
 ) -> pa.Table:
     """Read a Parquet table of ours, or some of its columns and rows. Its directory was opened with `verified`."""
-    return pq.read_table(path, schema=schema, columns=columns and list(columns), filters=where)
+    table = pq.read_table(path, schema=schema, columns=columns and list(columns), filters=where)
+    pa.default_memory_pool().release_unused()  # half as much as the table holds, which Arrow would keep
+    return table
 
 
 @contextlib.contextmanager
@@ -130,6 +137,12 @@ def read_batches(path: Path, schema: pa.Schema, rows: int = 1 << 16) -> Iterator
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(rows):
             yield batch.cast(schema)
+
+
+def read_parts(path: Path, schema: pa.Schema, where: pc.Expression) -> Iterator[pa.Table]:
+    """Read those rows of a Parquet table of ours that a condition holds for, PART rows of the whole at a time."""
+    for batch in read_batches(path, schema, PART):
+        yield pa.Table.from_batches([batch]).filter(where)
 
 
 def read_scratch(path: Path) -> pa.Table:

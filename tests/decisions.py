@@ -36,6 +36,11 @@ def row(name: str, action: str = "keep", content: str | None = None, **said: obj
     return usual | said
 
 
+def some(events: pa.Table) -> manifest.Events:
+    """Give the events that a condition holds for, two at a time."""
+    return lambda where: (events.slice(start, 2).filter(where) for start in range(0, events.num_rows, 2))
+
+
 def near(name: str, representative: str, score: float = 0.9, **said: object) -> dict[str, object]:
     """Return the decision that drops a near duplicate."""
     words: dict[str, Any] = {
@@ -67,7 +72,7 @@ def log(root: Path, *versions: list[dict[str, object]]) -> manifest.Log:
     for number, rows in enumerate(versions, start=1):
         out = root / f"m{number}"
         out.mkdir(parents=True)
-        manifest.write(out, base, f"v{number}", table(*rows), HEADER)
+        manifest.write(out, base, f"v{number}", some(table(*rows)), HEADER)
         store.seal(out)
         base = out
     return manifest.open_manifest(root / f"m{len(versions)}")

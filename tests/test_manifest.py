@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import projects
 import pyarrow as pa
 import pytest
-from decisions import near, row
+from decisions import near, row, some
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ def write(path: Path, base: Path | None, version: str, rows: list[dict[str, Any]
     """Write one version's manifest directory."""
     table = pa.Table.from_pylist(rows, schema=DECISION).sort_by("id")
     with store.building(path) as out:
-        manifest.write(out, base, version, table, {"time": "2024-01-01T00:00:00Z"})
+        manifest.write(out, base, version, some(table), {"time": "2024-01-01T00:00:00Z"})
     return path
 
 
