@@ -73,9 +73,11 @@ def numbered(column: pa.ChunkedArray) -> tuple[Digests, Rows]:
     digests, record, part = of_parts(column, "content")
     rows = order(digests)
     fresh = _fresh(digests, rows)
+    number = np.empty(len(rows), np.int64)
+    number[rows] = np.cumsum(fresh) - 1
     table = np.full((len(column), len(PARTS)), -1, np.int64)
-    table[record[rows], part[rows]] = np.cumsum(fresh) - 1
-    return digests[rows[fresh]], table
+    table[record, part] = number
+    return np.take(digests, rows[fresh], axis=0), table
 
 
 def equal_parts(left: pa.ChunkedArray, a: Rows, right: pa.ChunkedArray, b: Rows, digest: str) -> npt.NDArray[np.bool_]:
@@ -100,10 +102,15 @@ def leading(digests: Digests) -> npt.NDArray[np.uint64]:
 
 
 def order(digests: Digests) -> Rows:
-    """Return the rows in ascending order of digest; equal digests keep their order."""
-    first = leading(digests)
-    rows = np.argsort(first, kind="stable")
-    same = np.append(first[rows[1:]] == first[rows[:-1]], False)[: len(rows)]
+    """Return the rows in ascending order of digest; equal digests keep their order.
+
+    A digest's first bits and its row are sorted as one word, for that is several times faster than argsort.
+    """
+    below = np.uint64(len(digests).bit_length())
+    packed = leading(digests) >> below << below | np.arange(len(digests), dtype=np.uint64)
+    packed.sort()
+    first, rows = packed >> below, (packed & ((np.uint64(1) << below) - np.uint64(1))).astype(np.int64)
+    same = np.append(first[1:] == first[:-1], False)[: len(rows)]
     tied = np.flatnonzero(same | np.roll(same, 1))  # few, but for equal digests
     words = _words(digests[rows[tied]])
     rows[tied] = rows[tied][np.lexsort(tuple(words[:, i] for i in (3, 2, 1, 0)))]
@@ -153,9 +160,9 @@ class Lookup:
 
 def _fresh(digests: Digests, rows: Rows) -> npt.NDArray[np.bool_]:
     """Return for each of some rows whether it differs from the row listed before it."""
-    words = np.ascontiguousarray(digests).view(np.uint64)
+    listed = np.take(digests, rows, axis=0).view(f"V{WIDTH}").ravel()
     fresh = np.ones(len(rows), dtype=np.bool_)
-    fresh[1:] = np.logical_or.reduce([word[rows[1:]] != word[rows[:-1]] for word in words.T])
+    fresh[1:] = listed[1:] != listed[:-1]
     return fresh
 
 
