@@ -85,6 +85,16 @@ def distinct(keys: Keys) -> Keys:
     return keys[fresh]
 
 
+def by_number(numbers: Rows) -> Rows:
+    """Return the places of numbers, each an int32, in ascending order, equal ones as they come.
+
+    Number and place are sorted as one word, for that is several times faster than argsort.
+    """
+    words = (numbers << 32) | np.arange(len(numbers))
+    words.sort()
+    return words & 0xFFFFFFFF
+
+
 def in_sorted(values: npt.NDArray[np.generic], ordered: npt.NDArray[np.generic]) -> Mask:
     """Return which values are among the ascending `ordered`."""
     if not len(ordered):

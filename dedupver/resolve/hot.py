@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dedupver.digests import Lookup, Rows, of_column
-from dedupver.resolve.evidence import Keys, Mask, by_kind, distinct
+from dedupver.resolve.evidence import Keys, Mask, by_kind, by_number, distinct
 from dedupver.schema import EVIDENCE, PARTS
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def gather(
     """
     hot: dict[str, Mask] = {}
     numbers: dict[tuple[str, int, int], int] = {}
-    holders = [_Holders(column) for column in nodes.T]
+    holders = functools.cache(lambda part: _Holders(nodes[:, part]))
     packed = [np.empty(0, np.uint64)]
     for batch in batches:
         content = lookup.find(of_column(batch["content"]))
@@ -55,7 +56,7 @@ def gather(
             groups, inverse = np.unique(batch["group"].to_numpy()[rows], return_inverse=True)
             for part in _parts(kind) if kind in kinds else []:
                 number = [numbers.setdefault((kind, part, group), len(numbers)) for group in groups.tolist()]
-                at, node = holders[part].of(content[rows])
+                at, node = holders(part).of(content[rows])
                 packed.append((np.array(number, np.uint64)[inverse[at]] << np.uint64(32)) | node.astype(np.uint64))
     return hot, Buckets.of(np.concatenate(packed), len(numbers), len(nodes))
 
@@ -64,7 +65,7 @@ class _Holders:
     """Answers which nodes hold a content in one part."""
 
     def __init__(self, column: Rows) -> None:
-        self._node = np.argsort(column, kind="stable")
+        self._node = by_number(column)
         self._content = column[self._node]
 
     def of(self, content: Rows) -> tuple[Rows, Rows]:

@@ -37,14 +37,12 @@ class Nodes:
         for column in parts.T:
             width = int(column.max(initial=-1)) + 2
             if span * width > _MOST:  # number the groups anew, so that the next numbers fit
-                group = np.unique(group, return_inverse=True)[1]
-                span = len(order)
+                group, span = _as_they_come(group), len(order)
             group, span = group * width + column + 1, span * width
-        _, first, inverse = np.unique(group[order], return_index=True, return_inverse=True)
-        number, node = np.empty(len(first), np.int64), np.empty(len(order), np.int64)
-        number[np.argsort(first)] = np.arange(len(first))
-        node[order] = number[inverse]
-        head = order[np.sort(first)]
+        number = _as_they_come(group[order])
+        node = np.empty(len(order), np.int64)
+        node[order] = number
+        head = order[np.append(-1, np.maximum.accumulate(number))[:-1] < number]
         return cls(parts, node, head, parts[head])
 
     def __len__(self) -> int:
@@ -60,11 +58,26 @@ class Nodes:
 
 def order_of(records: pa.Table, rank: Rows, settings: params.Dedup) -> Rows:
     """Return the rows in the order they are judged: rank, split, keep policy, id."""
-    ids = np.argsort(pc.sort_indices(records["id"]).to_numpy())
     keys = [rank, _place_in(records["split"], settings.splits)]
     for name in settings.keep:
         keys += _criterion(records, name, settings)
-    return np.lexsort((ids, *reversed(keys)))
+    rows = _by_id(records["id"])
+    for key in reversed(keys):
+        if (key != key[:1]).any():  # most of them say the same of all records
+            rows = rows[np.argsort(key[rows], kind="stable")]
+    return rows
+
+
+def _by_id(ids: pa.ChunkedArray) -> Rows:
+    """Return the rows in the order of their ids, which they are in already unless a caller has others."""
+    if pc.all(pc.less(ids.slice(0, max(len(ids) - 1, 0)), ids.slice(1))).as_py():
+        return np.arange(len(ids))
+    return pc.sort_indices(ids).to_numpy().astype(np.int64)
+
+
+def _as_they_come(values: Rows) -> Rows:
+    """Number values in the order in which they first come: by hashing, which takes no sorting."""
+    return pa.array(values).dictionary_encode().indices.to_numpy().astype(np.int64)
 
 
 def _criterion(records: pa.Table, name: str, settings: params.Dedup) -> list[npt.NDArray[Any]]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import params
-from dedupver.resolve.evidence import distinct, in_sorted, pair_key
+from dedupver.resolve.evidence import by_number, distinct, pair_key
 from dedupver.schema import EVIDENCE, PARTS
 
 if TYPE_CHECKING:
@@ -203,9 +203,8 @@ def _candidates(rule: Rule, nodes: Rows, evidence: Evidence) -> Iterator[tuple[R
 class _Plan:
     """How to list the pairs one term allows: pairs of groups of nodes with equal content."""
 
-    order: Rows  # nodes, grouped by content
-    starts: Rows
-    sizes: Rows
+    contents: Rows  # of each node; a group is a content's
+    sizes: Rows  # of groups
     left: Rows  # group
     right: Rows  # group
 
@@ -216,28 +215,27 @@ class _Plan:
     def expand(self) -> Iterator[tuple[Rows, Rows]]:
         counts = self.sizes[self.left] * self.sizes[self.right]
         ends = np.cumsum(counts)
+        order, starts = by_number(self.contents), np.cumsum(self.sizes) - self.sizes
         for start in range(0, int(ends[-1]) if len(ends) else 0, BLOCK):
             flat = np.arange(start, min(start + BLOCK, int(ends[-1])))
             pair = np.searchsorted(ends, flat, side="right")
             within = flat - (ends[pair] - counts[pair])
             width = self.sizes[self.right[pair]]
-            a = self.order[self.starts[self.left[pair]] + within // width]
-            b = self.order[self.starts[self.right[pair]] + within % width]
+            a = order[starts[self.left[pair]] + within // width]
+            b = order[starts[self.right[pair]] + within % width]
             once = (self.left[pair] != self.right[pair]) | (a < b)
             yield a[once], b[once]
 
 
 def _plan(term: Term, contents: Rows, evidence: Evidence) -> _Plan:
-    values, inverse, sizes = np.unique(contents, return_inverse=True, return_counts=True)
-    order = np.argsort(inverse, kind="stable")
-    lefts, rights = [np.flatnonzero(sizes > 1)], [np.flatnonzero(sizes > 1)]
+    sizes = np.bincount(contents)
+    equal = np.flatnonzero(sizes > 1)
     keys = [pair_key(*evidence.pairs(kind, floor)) for kind, floor in term.at_least.items()]
     pairs = distinct(np.concatenate([*keys, np.empty(0, np.uint64)]))
     a, b = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    here = in_sorted(a, values) & in_sorted(b, values)
-    lefts.append(np.searchsorted(values, a[here]))
-    rights.append(np.searchsorted(values, b[here]))
-    return _Plan(order, np.cumsum(sizes) - sizes, sizes, np.concatenate(lefts), np.concatenate(rights))
+    here = b < len(sizes)  # the greater of the two
+    here[here] = (sizes[a[here]] > 0) & (sizes[b[here]] > 0)
+    return _Plan(contents, sizes, np.concatenate([equal, a[here]]), np.concatenate([equal, b[here]]))
 
 
 def _judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by

@@ -48,7 +48,7 @@ class Judged:
 
 def said(judged: Judged) -> pa.Table:
     """Return what is said of the dropped records, in the order of their rows (schema SAID)."""
-    edges, parts = judged.outcome.edges, judged.records["parts"]
+    edges = judged.outcome.edges
     rows = np.flatnonzero(judged.representative >= 0)
     kept, edge = judged.representative[rows], judged.outcome.by[judged.nodes.of_record[rows]]
     rule = np.append(edges.rule, 0)[edge]
@@ -58,7 +58,7 @@ def said(judged: Judged) -> pa.Table:
     score[near] = edges.score[edge[near]]
     threshold[near] = _rounded(edges.threshold[edge[near]])
     method[near] = edges.kind[edge[near]] % len(KINDS)
-    method[equal] = CONTENT + equal_parts(parts, rows[equal], parts, kept[equal], "sha256")
+    method[equal] = CONTENT + _same_bytes(judged.records["parts"], rows[equal], kept[equal])
     rule[equal], rule[reviewed] = len(judged.rules), len(judged.rules) + 1
     reasons = ["near_duplicate_of", "exact_duplicate_of", "reviewed_same_as"]
     columns: dict[str, pa.Array] = {
@@ -98,6 +98,14 @@ def _reported(judged: Judged, case: str, parts: list[int], term: Term) -> pa.Tab
         found.score.astype(np.float64),
     ]
     return pa.table(columns, schema=REPORTED)
+
+
+def _same_bytes(parts: pa.ChunkedArray, a: Rows, b: Rows) -> Mask:
+    """Return whether records `a` and `b` have the same bytes; the parts of all others are left where they are."""
+    wanted = np.zeros(len(parts), np.bool_)
+    wanted[a] = wanted[b] = True
+    few, place = parts.filter(pa.array(wanted)), np.cumsum(wanted) - 1
+    return equal_parts(few, place[a], few, place[b], "sha256")
 
 
 def _evidence(judged: Judged, rows: Rows, edge: Rows, near: Mask, equal: Mask) -> pa.Array:
