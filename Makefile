@@ -13,6 +13,7 @@ help:
 	@echo "make setup  the environment alone, in .venv"
 	@echo "make docs   write docs/cli.md from the help texts"
 	@echo "make bench  compare with other tools on some of the benchmark's data (Debian: it downloads packages with apt-get)"
+	@echo "make bench-full   on all of it, and images, vectors, scale, storage: hours"
 
 setup: $(STAMP)
 
@@ -46,4 +47,7 @@ bench: setup
 
 bench-full: setup
 	python -m benchmarks.bench --full
-	python -m benchmarks.scale
+	python -m benchmarks.images
+	python -m benchmarks.vectors
+	python -m benchmarks.scale --lines 8 --sizes 100000 1000000 3000000
+	python -m benchmarks.storage

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--full", action="store_true", help="all of the data and the tools")
     parser.add_argument("--tasks", nargs="+", choices=[t.name for t in tasks.TASKS])
     parser.add_argument("--tools", nargs="+", choices=[t.name for t in tools.TOOLS])
-    parser.add_argument("--rounds", type=int, help="3, or 5 with --full")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true", help="keep the runs that the results hold")
     parser.add_argument("--work", type=Path, default=HERE / ".work")
@@ -56,7 +56,7 @@ class Benchmark:
         self.work, self.threads = asked.work, asked.threads
         self.size = "full" if asked.full else "subset"
         self.place = asked.out / f"{self.size}.json"
-        self.rounds = asked.rounds or (5 if asked.full else 3)
+        self.rounds = asked.rounds
         self.tools = [t for t in tools.TOOLS if (t.name in asked.tools if asked.tools else asked.full or t.subset)]
         wanted = [t for t in tasks.TASKS if not asked.tasks or t.name in asked.tasks]
         self.data = {t.name: tasks.prepare(t, self.size, asked.threads, asked.work) for t in wanted}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ROWS: Final = 50_000  # of a Parquet part
 VERSIONS: Final = 100
+ENCODER: Final = "wordllama"  # the default
 LATER: Final = 1_000_000_000
 DOC: Final = HERE.parent / "docs/scale.md"
 MARK: Final = "<!-- measured -->"
@@ -50,6 +51,9 @@ def main() -> None:
         if size not in [one["records"] for one in found["sizes"]]:
             found["sizes"].append(one_size(size, asked))
             write(found, asked.out)
+    if "encoded" not in found:
+        found["encoded"] = one_size(min(asked.sizes), asked, ENCODER)
+        write(found, asked.out)
     if "many" not in found:
         found["many"] = many_versions(min(asked.sizes), asked)
         write(found, asked.out)
@@ -109,15 +113,14 @@ def take(parts: list[Path], first: int, count: int, place: Path) -> Path:
 # --- the runs ---------------------------------------------------------------------------------------------------
 
 
-def one_size(records: int, asked: argparse.Namespace) -> dict[str, Any]:
+def one_size(records: int, asked: argparse.Namespace, encoder: str | None = None) -> dict[str, Any]:
     """Return the stages' time and memory for all records at once, for 1 % more as version 2, and for a threshold."""
     more = records // 100
     parts = prepare(asked, records + more)
     root = _fresh(asked.work)
-    project.lay_out(
-        root, [take(parts, 0, records, asked.work / "scale-in/v1.parquet")], {"engine.workers": asked.threads}
-    )
-    print(f"{records:,} records", file=sys.stderr, flush=True)
+    settings = {"engine.workers": asked.threads, "fingerprint.text.encoder": encoder}
+    project.lay_out(root, [take(parts, 0, records, asked.work / "scale-in/v1.parquet")], settings)
+    print(f"{records:,} records, encoder {encoder}", file=sys.stderr, flush=True)
     full = stages(root, pipeline.STAGES)
     project.change(root, {"dedup.thresholds.text": 0.9})
     sweep = stages(root, ("dedup", "manifest"))
@@ -218,10 +221,17 @@ def tables(found: dict[str, Any]) -> str:
         "| records | version 2 with 1 % more, of version 1's time | another threshold, of the full time |",
         "|---:|---:|---:|",
     ]
+    encoded = [(found["encoded"], ", with embeddings")] if "encoded" in found else []
     lines += [
-        f"| {one['records']:,} | {_all(one['next']) / _all(one['full']):.1%} | {_all(one['sweep']) / _all(one['full']):.1%} |"
-        for one in sizes
+        f"| {one['records']:,}{what} | {_all(one['next']) / _all(one['full']):.1%} | {_all(one['sweep']) / _all(one['full']):.1%} |"
+        for one, what in [*((one, "") for one in sizes), *encoded]
     ]
+    if encoded:
+        full = ", ".join(f"{s} {found['encoded']['full'][s]['seconds']:,.1f} s" for s in pipeline.STAGES)
+        lines += [
+            "",
+            f"With embeddings ({ENCODER}, the default) and their graph, {encoded[0][0]['records']:,} records took: {full}.",
+        ]
     if "many" in found:
         many = found["many"]
         times = sum(many["many"]) / sum(many["one"])
