@@ -6,9 +6,8 @@ it, and never change again, so that `dvc diff` names the version and stores noth
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,9 +31,6 @@ AUDIT: Final = (
 
 TOLD: Final = (pc.field("action") != "keep") | (pc.field("reason") == "restored")
 """The events that the audit trail tells: removals, restorations and quarantines."""
-
-Events = Callable[[pc.Expression], Iterable[pa.Table]]
-"""Gives those of a version's events (schema DECISION, sorted by id) that a condition holds for, some at a time."""
 
 FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", "gone": "gone"}
 
@@ -88,19 +84,29 @@ def open_manifest(path: Path) -> Log:
     return Log(store.read_json(path / HEADER), path)
 
 
-def write(out: Path, base: Path | None, version: str, events: Events, header: dict[str, Any]) -> None:
-    """Write a version's files beside the base's; the header last."""
+def write(out: Path, base: Path | None, version: str, events: Iterator[pa.RecordBatch], header: dict[str, Any]) -> None:
+    """Write a version's files beside the base's, from its events (schema DECISION, sorted by id); the header last."""
     versions: list[str] = []
     if base is not None:
         parent = open_manifest(base)
         versions = [v for v in parent.versions if v != version]
         for path in sorted(p for p in base.iterdir() if p.name not in {HEADER, store.LISTING}):
             store.link(path, out / path.name, "copy")
-    for action, name in FILES.items():
-        store.write_table(out / f"{version}.{name}.parquet", events(pc.field("action") == action), DECISION)
-    with store.replacing(out / f"{version}.audit.jsonl") as path, path.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(itertools.chain.from_iterable(map(audit, events(TOLD))))
+    _write_events(out, version, events)
     store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": [*versions, version]})
+
+
+def _write_events(out: Path, version: str, events: Iterator[pa.RecordBatch]) -> None:
+    with contextlib.ExitStack() as files:
+        enter = files.enter_context
+        write = {a: enter(store.writing(out / f"{version}.{name}.parquet", DECISION)) for a, name in FILES.items()}
+        trail = enter(store.replacing(out / f"{version}.audit.jsonl"))
+        told = enter(trail.open("w", encoding="utf-8", newline=""))
+        for batch in enter(contextlib.closing(store.ahead(events))):
+            part = pa.Table.from_batches([batch])
+            for action in pc.unique(batch["action"]).to_pylist():
+                write[action](part.filter(pc.field("action") == action))
+            told.writelines(audit(part.filter(TOLD)))
 
 
 def audit(told: pa.Table) -> Iterator[str]:
@@ -112,10 +118,13 @@ def audit(told: pa.Table) -> Iterator[str]:
         yield from pc.binary_join_element_wise(*pieces, "}\n", "").to_pylist()
 
 
+_WORD: Final = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for each word
+
+
 def _json(column: pa.Array) -> pa.Array:
     """Return each value as JSON; each distinct one is written once."""
     coded = column.dictionary_encode(null_encoding="encode")
-    words = [json.dumps(value, ensure_ascii=False) for value in coded.dictionary.to_pylist()]
+    words = map(_WORD, coded.dictionary.to_pylist())
     return pa.array(words, pa.string()).take(coded.indices)
 
 

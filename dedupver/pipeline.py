@@ -11,7 +11,6 @@ Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs
 from __future__ import annotations
 
 import csv
-import functools
 import os
 import shutil
 import sys
@@ -90,7 +89,11 @@ def dedup(project: Project) -> dict[str, Any]:
     decisions, verdicts = history.decide(present, index, _reviews(project), given)
     events = history.events(decisions, present, given.version)
     with store.building(project.build / "dedup") as out:
-        store.write_tables({out / "decisions.parquet": decisions, out / "events.parquet": events}, DECISION)
+        store.write_table(out / "decisions.parquet", decisions, DECISION)
+        if events is decisions:  # there is no base
+            store.link(out / "decisions.parquet", out / "events.parquet", "copy")
+        else:
+            store.write_table(out / "events.parquet", events, DECISION)
         store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
@@ -114,7 +117,7 @@ def manifest_(project: Project) -> dict[str, Any]:
     project.clean.mkdir()
     written = _publish(project, decisions)
     base = project.base / "manifest" if project.base else None
-    events = functools.partial(store.read_parts, decided / "events.parquet", DECISION)
+    events = store.read_batches(decided / "events.parquet", DECISION, store.PART)
     with store.building(project.manifest) as out:
         manifest.write(out, base, given.version.name, events, _header(project, decisions))
     report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(decisions))

@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from dedupver.schema import FORMAT, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -37,6 +37,7 @@ PART: Final = 1 << 18
 """Rows of a table in memory at a time: some tens of MiB."""
 
 Array = np.ndarray[Any, Any]
+Item = TypeVar("Item")
 
 
 def canonical_json(value: object) -> bytes:
@@ -85,22 +86,27 @@ def write_table(path: Path, table: pa.Table | Iterable[pa.Table], schema: pa.Sch
 
     Raises `pyarrow.ArrowInvalid` when a table does not fit the schema.
     """
-    tables = [table] if isinstance(table, pa.Table) else table
     rows = 0
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for each in tables:
-            if not each.num_rows:
-                continue
-            writer.write_table(each.select(schema.names).cast(schema))
+    with writing(path, schema) as write:
+        for each in [table] if isinstance(table, pa.Table) else table:
+            write(each)
             rows += each.num_rows
     return rows
 
 
-def write_tables(tables: Mapping[Path, pa.Table], schema: pa.Schema) -> None:
-    """Write several tables of a schema beside each other: Arrow leaves Python's lock to others meanwhile."""
-    with ThreadPoolExecutor(HASHERS) as pool:
-        for _ in pool.map(lambda path: write_table(path, tables[path], schema), tables):
-            pass
+@contextlib.contextmanager
+def writing(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Give a function that appends to a Parquet table; atomic as a whole.
+
+    It raises `pyarrow.ArrowInvalid` when a table does not fit the schema.
+    """
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+
+        def write(table: pa.Table) -> None:
+            if table.num_rows:
+                writer.write_table(table.select(schema.names).cast(schema))
+
+        yield write
 
 
 def read_table(
@@ -139,10 +145,17 @@ def read_batches(path: Path, schema: pa.Schema, rows: int = 1 << 16) -> Iterator
             yield batch.cast(schema)
 
 
-def read_parts(path: Path, schema: pa.Schema, where: pc.Expression) -> Iterator[pa.Table]:
-    """Read those rows of a Parquet table of ours that a condition holds for, PART rows of the whole at a time."""
-    for batch in read_batches(path, schema, PART):
-        yield pa.Table.from_batches([batch]).filter(where)
+def ahead(items: Iterator[Item]) -> Generator[Item]:
+    """Give what an iterator gives, the next one made by a thread while this one is used.
+
+    For what Arrow makes and uses: it leaves Python's lock to others meanwhile.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield cast("Item", item)
 
 
 def read_scratch(path: Path) -> pa.Table:

@@ -11,6 +11,7 @@ from dedupver import manifest, store
 from dedupver.schema import DECISION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 HEADER: dict[str, Any] = {
@@ -36,9 +37,9 @@ def row(name: str, action: str = "keep", content: str | None = None, **said: obj
     return usual | said
 
 
-def some(events: pa.Table) -> manifest.Events:
-    """Give the events that a condition holds for, two at a time."""
-    return lambda where: (events.slice(start, 2).filter(where) for start in range(0, events.num_rows, 2))
+def some(events: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Give the events, two at a time."""
+    return iter(events.combine_chunks().to_batches(max_chunksize=2))
 
 
 def near(name: str, representative: str, score: float = 0.9, **said: object) -> dict[str, object]:
