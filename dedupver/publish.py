@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,7 @@ def publish(root: Path, target: Path, kept: pa.Table, source: params.Source, lin
     folder = _Folder(root.resolve(), target, source, link)
     for path, rows in _by_path(kept):
         folder.put(path, rows)
+    pa.default_memory_pool().release_unused()
     return int(kept.num_rows)
 
 
@@ -145,18 +147,25 @@ def _write_parquet(table: Table, place: Path, rows: Rows) -> Iterator[Block]:
         parquet.open_file(table.file) as file,
         place.open("xb") as out,
         pq.ParquetWriter(out, file.schema_arrow, **_like(file)) as writer,
+        contextlib.closing(store.ahead(_groups(_kept_batches(file, rows)))) as groups,
     ):
-        held: list[pa.RecordBatch] = []
-        size = 0
-        for batch in _kept_batches(file, rows):
-            held.append(batch)
-            size += batch.nbytes
-            if size >= GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(held))
-                held, size = [], 0
-            yield parquet.Batch(table, batch)
-        if held:
+        for held in groups:
             writer.write_table(pa.Table.from_batches(held))
+            yield from (parquet.Batch(table, batch) for batch in held)
+
+
+def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Put batches together that make a row group."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size >= GROUP_BYTES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def _kept_batches(file: pq.ParquetFile, rows: Rows) -> Iterator[pa.RecordBatch]:
