@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dedupver import store
 from dedupver.digests import Digests, Rows, order, to_column
-from dedupver.index import codes, hnsw, lsh, recall
+from dedupver.index import bands, codes, hnsw, lsh, recall
 from dedupver.index.segment import Index, Segment, Vectors, groups, similarity
 from dedupver.schema import EVIDENCE, HOT, MATCH, RECALL
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.index.bands import Keys
 
 Scores = npt.NDArray[np.float32]
 
@@ -56,14 +57,14 @@ class Verified:
         """Begin with none."""
         self.pairs, self.scores = np.empty(0, np.uint64), np.empty(0, np.float32)
 
-    def missing(self, pairs: lsh.Keys) -> lsh.Keys:
+    def missing(self, pairs: Keys) -> Keys:
         """Return those of some ascending pairs that are not among them."""
         if not len(self.pairs):
             return pairs
         place = np.minimum(np.searchsorted(self.pairs, pairs), len(self.pairs) - 1)
         return pairs[self.pairs[place] != pairs]
 
-    def add(self, pairs: lsh.Keys, scores: Scores) -> None:
+    def add(self, pairs: Keys, scores: Scores) -> None:
         """Take in pairs that were missing."""
         pairs, scores = np.concatenate([self.pairs, pairs]), np.concatenate([self.scores, scores])
         order = np.argsort(pairs, kind="stable")  # linear: there are two ascending runs
@@ -115,18 +116,19 @@ class Matcher:
         sizes = [segment.size("text") for segment in self.base.segments]
         first = np.cumsum([0, *sizes])
         verified, hot = Verified(), [Hot(SELF, np.empty(0, np.uint64), np.empty(0, np.int64))]
-        for number in range(self.settings.lsh.bands):
-            base = [segment.band(number) for segment in self.base.segments]
-            candidates = lsh.candidates(self.new.band(number), base, sizes, self.settings.bucket_cap)
-            for pairs in candidates.pairs:
-                fresh = verified.missing(pairs)
-                verified.add(*self._good(fresh, first))
-            hot += [
-                Hot(segment, candidates.group[at], row) for segment, at, row in self._rows(candidates.member, first)
-            ]
+        for pairs in lsh.distinct(self._candidates(sizes, first, hot)):
+            verified.add(*self._good(verified.missing(pairs), first))
         left, right = lsh.unpacked(verified.pairs)
         found = [Found(s, left[at] - first[-1], row, verified.scores[at]) for s, at, row in self._rows(right, first)]
         return found, hot
+
+    def _candidates(self, sizes: list[int], first: Rows, hot: list[Hot]) -> Iterator[Keys]:
+        """Give the pairs of all bands, band by band, and add the members of hot buckets to `hot`."""
+        for number in range(self.settings.lsh.bands):
+            base = [segment.band(number) for segment in self.base.segments]
+            found = lsh.candidates(self.new.band(number), base, sizes, self.settings.bucket_cap)
+            yield from found.pairs
+            hot += [Hot(segment, found.group[at], row) for segment, at, row in self._rows(found.member, first)]
 
     def _write_bands(self) -> None:
         lsh_, sets, path = self.settings.lsh, self.new.sets(), self.new.path
@@ -135,11 +137,12 @@ class Matcher:
             store.appending(path / "text.bands.keys.npy", shape, np.uint64) as keys,
             store.appending(path / "text.bands.rows.npy", shape, np.uint32) as rows,
         ):
-            for band in lsh.bands(sets, lsh_.bands, lsh_.rows, lsh_.seed):
+            for band in bands.make(sets, lsh_.bands, lsh_.rows, lsh_.seed):
                 keys(band.keys)
                 rows(band.rows)
+                del band  # or it would hold some bands while the next are made
 
-    def _good(self, pairs: lsh.Keys, first: Rows) -> tuple[lsh.Keys, Scores]:
+    def _good(self, pairs: Keys, first: Rows) -> tuple[Keys, Scores]:
         """Return the pairs at or above the floor, and their scores."""
         left, right = lsh.unpacked(pairs)
         scores, floor = np.empty(len(pairs), np.float32), self.settings.floor.text

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupver.fingerprint.text import Sets, minhash
-from dedupver.index import lsh
+from dedupver.index import bands, lsh
 from dedupver.index.sets import jaccard
 
 Keys = npt.NDArray[np.uint64]
@@ -36,11 +36,11 @@ def as_keys(columns: list[list[int]]) -> Keys:
     return np.array(columns, np.uint64).reshape(-1, 3).T + np.array([[0], [100], [200]], np.uint64)
 
 
-def band_of(keys: Keys, valid: Mask | None = None) -> lsh.Band:
+def band_of(keys: Keys, valid: Mask | None = None) -> bands.Band:
     """Return the band of some keys, shape (n,), that are all valid by default."""
     rows = np.flatnonzero(np.ones(len(keys), np.bool_) if valid is None else valid)
     rows = rows[np.argsort(keys[rows], kind="stable")].astype(np.uint32)
-    return lsh.Band(keys[rows], rows)
+    return bands.Band(keys[rows], rows)
 
 
 def key_of(values: list[int], band: int) -> int:
@@ -59,11 +59,10 @@ def mixed(x: int) -> int:
     return x ^ (x >> 31)
 
 
-def search_band(new: lsh.Band, base: list[lsh.Band], sizes: list[int], cap: int) -> tuple[Pairs, Hot]:
-    """Return the candidates of one band; each batch must be sorted, and no pair or member may come twice."""
+def search_band(new: bands.Band, base: list[bands.Band], sizes: list[int], cap: int) -> tuple[Pairs, Hot]:
+    """Return the candidates of one band; no pair or member may come twice."""
     found = lsh.candidates(new, base, sizes, cap)
     batches = list(found.pairs)
-    assert all((np.diff(batch.astype(object)) > 0).all() for batch in batches)
     pairs = list(zip(*(part.tolist() for part in lsh.unpacked(np.concatenate([NONE, *batches]))), strict=True))
     hot = list(zip(found.group.tolist(), found.member.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
@@ -106,8 +105,8 @@ def test_bands_are_those_of_the_signatures_sorted_by_key_and_then_by_row(
     csr = as_sets(sets * 2)  # so that each key comes twice
     signatures = minhash(csr, count * rows, 7).reshape(-1, count, rows)
     valid = csr.sizes > 0
-    with mock.patch.multiple(lsh, _TOGETHER=4, _BLOCK=5):
-        made = list(lsh.bands(csr, count, rows, seed=7))
+    with mock.patch.multiple(bands, _TOGETHER=4, _BLOCK=5):
+        made = list(bands.make(csr, count, rows, seed=7))
     assert len(made) == count
     for number, band in enumerate(made):
         keys = [key_of(values, number) for values in signatures[:, number].tolist()]
@@ -121,7 +120,7 @@ def test_many_keys_are_sorted() -> None:
     """100,000 random keys, of which some repeat, as numpy sorts them."""
     random = np.random.default_rng(3)
     values = np.where(np.arange(100_000) % 7 > 0, random.permutation(100_000), 5).astype(np.uint32)
-    (band,) = lsh.bands(Sets(np.arange(100_001), values), 1, 2, seed=1)
+    (band,) = bands.make(Sets(np.arange(100_001), values), 1, 2, seed=1)
     assert (np.diff(band.keys.astype(object)) >= 0).all()
     assert (np.diff(band.rows.astype(np.int64))[band.keys[1:] == band.keys[:-1]] > 0).all()
     assert sorted(band.rows.tolist()) == list(range(100_000))
@@ -180,6 +179,16 @@ def test_pairs_come_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(search([keys[None]], cap=9)[0]) == 7
 
 
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=6)), st.integers(1, 9))
+def test_many_arrays_of_pairs_become_few_without_repeats(parts: list[list[int]], batch: int) -> None:
+    """Each is ascending and distinct, only the last may come from fewer pairs than a batch, and none is lost."""
+    with mock.patch.object(lsh, "_BATCH", batch):
+        made = [array.tolist() for array in lsh.distinct(np.array(part, np.uint64) for part in parts)]
+    assert all(array == sorted(set(array)) for array in made)
+    assert {pair for array in made for pair in array} == {pair for part in parts for pair in part}
+    assert (len(made) - 1) * batch <= sum(map(len, parts))
+
+
 @settings(deadline=None)
 @given(st.lists(COLUMNS, min_size=1, max_size=4))
 def test_versions_one_by_one_find_the_pairs_of_all_at_once(versions: list[list[list[int]]]) -> None:
@@ -210,15 +219,15 @@ def test_a_bucket_of_100_000_costs_its_size() -> None:
 @pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8])
 def test_recall_of_planted_pairs_is_what_theory_says(similarity: float) -> None:
     """Of 1,000 planted pairs of Jaccard s, a share of 1 - (1 - s^r)^b becomes candidates, within 4 standard errors."""
-    random, bands, rows, count, size = np.random.default_rng(7), 16, 5, 1000, 90
+    random, count_of_bands, rows, count, size = np.random.default_rng(7), 16, 5, 1000, 90
     common = round(2 * size * similarity / (1 + similarity))
     true = common / (2 * size - common)
     universe = [random.choice(2**32, 2 * size - common, replace=False).tolist() for _ in range(count)]
     left = as_sets([set(u[:size]) for u in universe])
     right = as_sets([set(u[-size:]) for u in universe])
     assert jaccard(left, np.arange(count), right, np.arange(count)) == pytest.approx(true)
-    old, new = (lsh.bands(s, bands, rows, seed=1) for s in (left, right))
+    old, new = (bands.make(s, count_of_bands, rows, seed=1) for s in (left, right))
     found = set().union(*(search_band(b, [a], [count], 50)[0] for a, b in zip(old, new, strict=True)))
     recall = len(found & {(count + i, i) for i in range(count)}) / count
-    theory = 1 - (1 - true**rows) ** bands
+    theory = 1 - (1 - true**rows) ** count_of_bands
     assert recall == pytest.approx(theory, abs=4 * (theory * (1 - theory) / count) ** 0.5 + 0.002)

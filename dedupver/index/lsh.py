@@ -1,8 +1,4 @@
-"""Banded LSH over MinHash signatures: the bands of a segment as sorted tables, and candidates of a new segment.
-
-Source of the banding: Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4. Two sets of Jaccard
-similarity s share a bucket with probability 1 - (1 - s^rows)^bands.
-"""
+"""Banded LSH: what shares a bucket of a band with a new segment's contents."""
 
 from __future__ import annotations
 
@@ -11,64 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
-from dedupver.fingerprint.text import Sets, least, permutations
 from dedupver.schema import DedupverError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-Keys = npt.NDArray[np.uint64]
+    from dedupver.index.bands import Band, Keys, Places
+
 Rows = npt.NDArray[np.int64]
-Places = npt.NDArray[np.uint32]
-Signatures = npt.NDArray[np.uint32]
 
 _MOST: Final = 1 << 32  # a pair of content numbers is packed into 64 bits
-_TOGETHER: Final = 8  # bands made in one pass over the sets
-_BLOCK: Final = 1 << 15  # sets whose signatures are made at a time: 4 MiB of 8 bands of 4 values
 _BATCH: Final = 1 << 22  # pairs listed at a time: 32 MiB
-
-
-@dataclass(frozen=True, eq=False)
-class Band:
-    """One band of a segment: its keys, ascending, and the content row of each; equal keys by row."""
-
-    keys: Keys  # (n,)
-    rows: Places  # (n,)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """What shares a bucket of one band with a new content; contents by number."""
 
-    pairs: Iterator[Keys]  # batches of packed pairs, ascending: a new content, and one of a smaller number
+    pairs: Iterator[Keys]  # batches of packed pairs, each once: a new content, and one of a smaller number
     group: Keys  # (h,), the key of a hot bucket ...
     member: Rows  # (h,), ... and a member of it
-
-
-def bands(sets: Sets, count: int, rows: int, seed: int) -> Iterator[Band]:
-    """Give each of the `count` bands of the sets that are not empty.
-
-    A key is the 64-bit hash of a band's ordinal and its `rows` values of the MinHash signature, so equal values in
-    different bands have different keys. No signature is kept: each is made, some permutations at a time, where its band
-    is hashed, which takes less time than to write and read it. Memory is that of some bands.
-    """
-    contents = np.flatnonzero(sets.sizes).astype(np.uint32)
-    a, b = permutations(count * rows, seed)
-    for first in range(0, count, _TOGETHER):
-        stop = min(first + _TOGETHER, count)
-        keys = np.empty((stop - first, len(contents)), np.uint64)
-        some = slice(first * rows, stop * rows)
-        at = 0
-        for begin in range(0, len(sets), _BLOCK):
-            block = Sets(sets.offsets[begin : begin + _BLOCK + 1], sets.values)
-            mine = np.flatnonzero(block.sizes)
-            _hash_bands(least(block, a[some], b[some]), mine, first, keys[:, at : at + len(mine)])
-            at += len(mine)
-        placed = np.empty(keys.shape, np.uint32)
-        _sort_bands(keys, contents, placed)
-        yield from map(Band, keys, placed)
 
 
 def candidates(new: Band, base: Sequence[Band], sizes: Sequence[int], cap: int) -> Candidates:
@@ -82,16 +42,27 @@ def candidates(new: Band, base: Sequence[Band], sizes: Sequence[int], cap: int) 
     """
     first = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     _require_packable(int(first[-1]) + int(new.rows.max(initial=0)) + 1)
-    starts = _starts(new.keys)
-    bounds = np.append(starts, len(new.keys))
-    bucket, member = _of_base(new.keys[starts], base, first)
-    old, fresh = np.bincount(bucket, minlength=len(starts)), np.diff(bounds)
+    met, member = _of_base(new.keys, base, first)
+    starts, stops = _runs(new.keys, met)
+    bucket = np.searchsorted(starts, met)
+    old, fresh = np.bincount(bucket, minlength=len(starts)), stops - starts
     hot, known = old + fresh > cap, old > cap
     sizes_of_pairs = np.where(hot, 0, fresh * old + fresh * (fresh - 1) // 2)
-    pairs = _batches(sizes_of_pairs, np.append(0, np.cumsum(old)), member, bounds, int(first[-1]), new.rows)
-    mine, theirs = np.flatnonzero(np.repeat(hot, fresh)), (hot & ~known)[bucket]
-    group = np.concatenate([new.keys[mine], new.keys[starts[bucket[theirs]]]])
+    pairs = _batches(sizes_of_pairs, np.append(0, np.cumsum(old)), member, starts, stops, int(first[-1]), new.rows)
+    mine, theirs = _places(starts[hot], stops[hot]), (hot & ~known)[bucket]
+    group = new.keys[np.concatenate([mine, met[theirs]])]
     return Candidates(pairs, group, np.concatenate([first[-1] + new.rows[mine].astype(np.int64), member[theirs]]))
+
+
+def distinct(parts: Iterable[Keys]) -> Iterator[Keys]:
+    """Give many arrays of packed pairs again as few of at least _BATCH, each ascending and without repeats."""
+    some: list[Keys] = []
+    for part in parts:
+        some.append(part)
+        if sum(map(len, some)) >= _BATCH:
+            yield _ascending(some)
+            some = []
+    yield _ascending(some)
 
 
 def unpacked(pairs: Keys) -> tuple[Rows, Rows]:
@@ -104,27 +75,31 @@ def _require_packable(contents: int) -> None:
         raise DedupverError(f"an index holds at most {_MOST} distinct texts, not {contents}; split it by source")
 
 
-def _starts(keys: Keys) -> Rows:
-    """Return where each run of equal keys begins."""
-    fresh = np.ones(len(keys), dtype=np.bool_)
-    fresh[1:] = keys[1:] != keys[:-1]
-    return np.flatnonzero(fresh)
+def _ascending(some: list[Keys]) -> Keys:
+    pairs = np.sort(np.concatenate([np.empty(0, np.uint64), *some]))
+    return pairs[np.append(pairs[:-1] != pairs[1:], True)[: len(pairs)]]
 
 
-def _of_base(wanted: Keys, base: Sequence[Band], first: Rows) -> tuple[Rows, Rows]:
-    """Return the base's members of the buckets `wanted`, by bucket and then by number: places in `wanted`, numbers."""
-    buckets, members = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+def _of_base(keys: Keys, base: Sequence[Band], first: Rows) -> tuple[Rows, Rows]:
+    """Return the base's members of the buckets `keys`: where in `keys` each bucket begins, and their numbers."""
+    starts, members = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for band, number in zip(base, first[:-1], strict=True):
-        bucket, row = _members(wanted, band.keys, band.rows)
-        buckets.append(bucket)
+        start, row = _members(keys, band.keys, band.rows)
+        starts.append(start)
         members.append(row + number)
-    bucket, member = np.concatenate(buckets), np.concatenate(members)
-    order = np.argsort(bucket, kind="stable")
-    return bucket[order], member[order]
+    start, member = np.concatenate(starts), np.concatenate(members)
+    order = np.argsort(start, kind="stable")
+    return start[order], member[order]
+
+
+def _places(starts: Rows, stops: Rows) -> Rows:
+    """Return all places from each start to its stop, one range after the other."""
+    sizes = stops - starts
+    return np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
 
 
 def _batches(  # noqa: PLR0913, PLR0917 - the buckets, and the members of each side
-    sizes: Rows, old: Rows, member: Rows, bounds: Rows, number: int, rows: Places
+    sizes: Rows, old: Rows, member: Rows, starts: Rows, stops: Rows, number: int, rows: Places
 ) -> Iterator[Keys]:
     """Give the pairs of buckets of `sizes` pairs each, about _BATCH at a time."""
     ends = np.concatenate([[0], np.cumsum(sizes)])
@@ -132,68 +107,32 @@ def _batches(  # noqa: PLR0913, PLR0917 - the buckets, and the members of each s
     while begin < len(sizes) and ends[begin] < ends[-1]:
         end = max(begin + 1, int(np.searchsorted(ends, ends[begin] + _BATCH, side="right")) - 1)
         pairs = np.empty(ends[end] - ends[begin], np.uint64)
-        _fill_pairs(begin, ends[begin : end + 1], old, member, bounds, number, rows, pairs)
-        pairs.sort()
+        _fill_pairs(begin, ends[begin : end + 1], old, member, starts, stops, number, rows, pairs)
         yield pairs
         begin = end
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _hash_bands(signatures: Signatures, contents: Rows, first: int, keys: Keys) -> None:
-    """Hash the bands that signatures consist of, of which the first is number `first`."""
-    rows = signatures.shape[1] // len(keys)
-    for i in prange(len(contents)):
-        signature = signatures[contents[i]]
-        for k in range(len(keys)):
-            key = _mix(np.uint64(first + k + 1))
-            for value in signature[k * rows : (k + 1) * rows]:
-                key = _mix(key ^ np.uint64(value))
-            keys[k, i] = key
-
-
 @njit(cache=True, nogil=True)
-def _mix(x: np.uint64) -> np.uint64:
-    # a step of splitmix64 (Steele, Lea and Flood, 2014): a bijection, so it adds no collision of its own
-    x += np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _sort_bands(keys: Keys, contents: Places, rows: Places) -> None:
-    """Sort each band's keys in place and write the content of each, equal keys in the order of `contents`."""
-    for band in prange(len(keys)):
-        rows[band] = contents
-        _sort(keys[band], rows[band])
-
-
-@njit(cache=True, nogil=True)
-def _sort(keys: Keys, rows: Places) -> None:
-    """Sort by the first 32 bits, eight at a time, and then by insertion: few keys share these bits and differ."""
-    counts = np.zeros((4, 257), np.int64)
-    for key in keys:
-        for digit in range(4):
-            counts[digit, ((key >> np.uint64(32 + 8 * digit)) & np.uint64(255)) + np.uint64(1)] += 1
-    others, their_rows = np.empty_like(keys), np.empty_like(rows)
-    for digit in range(4):  # an even number of moves: what is sorted ends in `keys`
-        places = np.cumsum(counts[digit])
-        for i in range(len(keys)):
-            value = (keys[i] >> np.uint64(32 + 8 * digit)) & np.uint64(255)
-            others[places[value]], their_rows[places[value]] = keys[i], rows[i]
-            places[value] += 1
-        keys, others, rows, their_rows = others, keys, their_rows, rows
-    for i in range(1, len(keys)):
-        key, row, j = keys[i], rows[i], i
-        while j > 0 and keys[j - 1] > key:
-            keys[j], rows[j] = keys[j - 1], rows[j - 1]
-            j -= 1
-        keys[j], rows[j] = key, row
+def _runs(keys: Keys, met: Rows) -> tuple[Rows, Rows]:
+    """Return where runs of equal keys begin and end: those of two or more, and those that begin at a place in `met`."""
+    starts, stops, n = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64), 0
+    start = at = 0
+    while start < len(keys):
+        stop = start + 1
+        while stop < len(keys) and keys[stop] == keys[start]:
+            stop += 1
+        while at < len(met) and met[at] < start:
+            at += 1
+        if stop > start + 1 or (at < len(met) and met[at] == start):
+            starts[n], stops[n] = start, stop
+            n += 1
+        start = stop
+    return starts[:n].copy(), stops[:n].copy()
 
 
 @njit(cache=True, nogil=True)
 def _members(wanted: Keys, keys: Keys, rows: Places) -> tuple[Rows, Rows]:
-    """Return (place in `wanted`, row) of every key that is in both of two ascending arrays, `wanted` distinct."""
+    """Return (first place in `wanted`, row) of every key of `keys` that is among `wanted`; both ascend."""
     bucket, row, n = np.empty(64, np.int64), np.empty(64, np.int64), 0
     i = j = 0
     while i < len(wanted) and j < len(keys):
@@ -228,17 +167,25 @@ def _gallop(keys: Keys, at: int, key: np.uint64) -> int:
 
 @njit(cache=True, nogil=True)
 def _fill_pairs(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
-    first: int, ends: Rows, old: Rows, member: Rows, bounds: Rows, number: int, rows: Places, pairs: Keys
+    first: int,
+    ends: Rows,
+    old: Rows,
+    member: Rows,
+    starts: Rows,
+    stops: Rows,
+    number: int,
+    rows: Places,
+    pairs: Keys,
 ) -> None:
     """Write the pairs of the buckets from `first` on: each new member with the base's and with the new before it."""
     for k in range(len(ends) - 1):
         at, bucket = ends[k] - ends[0], first + k
         if ends[k] < ends[k + 1]:
-            for i in range(bounds[bucket], bounds[bucket + 1]):
+            for i in range(starts[bucket], stops[bucket]):
                 left = np.uint64(number + rows[i]) << np.uint64(32)
                 for j in range(old[bucket], old[bucket + 1]):
                     pairs[at] = left | np.uint64(member[j])
                     at += 1
-                for j in range(bounds[bucket], i):
+                for j in range(starts[bucket], i):
                     pairs[at] = left | np.uint64(number + rows[j])
                     at += 1

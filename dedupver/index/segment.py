@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dedupver import store
 from dedupver.digests import Digests, Lookup, Rows
 from dedupver.fingerprint.text import Sets
-from dedupver.index import codes, hnsw, lsh, sets
+from dedupver.index import bands, codes, hnsw, sets
 from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, ParamsError
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ class Segment:
             self.array("text.sets.values", np.empty(0, np.uint32)),
         )
 
-    def band(self, number: int) -> lsh.Band:
+    def band(self, number: int) -> bands.Band:
         """Return a band of the texts' LSH table."""
         keys = self.array("text.bands.keys", np.empty((number + 1, 0), np.uint64))
         rows = self.array("text.bands.rows", np.empty((number + 1, 0), np.uint32))
         if keys.shape[1] > _LARGE:  # each band is mapped anew: what was read of the others does not stay in memory
             del self._arrays["text.bands.keys"], self._arrays["text.bands.rows"]
-        return lsh.Band(keys[number], rows[number])
+        return bands.Band(keys[number], rows[number])
 
     def codes(self) -> tuple[Codes, Rows]:
         """Return the perceptual hashes (m, words) of the structured images, and their rows."""

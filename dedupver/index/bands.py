@@ -1,0 +1,139 @@
+"""The bands of a segment's MinHash signatures as tables, sorted by key: equal keys are a bucket of banded LSH.
+
+Source of the banding: Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4. Two sets of Jaccard
+similarity s share a bucket with probability 1 - (1 - s^rows)^bands.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+
+from dedupver.fingerprint.text import Sets, least, permutations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Keys = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
+Places = npt.NDArray[np.uint32]
+Signatures = npt.NDArray[np.uint32]
+
+_TOGETHER: Final = 16  # bands made in one pass over the sets
+_BLOCK: Final = 1 << 14  # sets whose signatures are made at a time: 4 MiB of 16 bands of 4 values
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """One band of a segment: its keys, ascending, and the content row of each; equal keys by row."""
+
+    keys: Keys  # (n,)
+    rows: Places  # (n,)
+
+
+def make(sets: Sets, count: int, rows: int, seed: int) -> Iterator[Band]:
+    """Give each of the `count` bands of the sets that are not empty.
+
+    A key is the 64-bit hash of a band's ordinal and its `rows` values of the MinHash signature, so equal values in
+    different bands have different keys. No signature is kept: each is made, some permutations at a time, where its band
+    is hashed, which takes less time than to write and read it. Memory is that of some bands.
+    """
+    contents = np.flatnonzero(sets.sizes).astype(np.uint32)
+    a, b = permutations(count * rows, seed)
+    for first in range(0, count, _TOGETHER):
+        some = slice(first * rows, min(first + _TOGETHER, count) * rows)
+        yield from map(Band, *_some_bands(sets, contents, a[some], b[some], first, rows))  # which nothing else holds
+
+
+def _some_bands(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed with
+    sets: Sets, contents: Places, a: Signatures, b: Signatures, first: int, rows: int
+) -> tuple[Keys, Places]:
+    """Return the keys and rows of the bands that some permutations make, of which the first is number `first`."""
+    keys, at = np.empty((len(a) // rows, len(contents)), np.uint64), 0
+    for begin in range(0, len(sets), _BLOCK):
+        block = Sets(sets.offsets[begin : begin + _BLOCK + 1], sets.values)
+        mine = np.flatnonzero(block.sizes)
+        _hash_bands(least(block, a, b), mine, first, keys[:, at : at + len(mine)])
+        at += len(mine)
+    placed = np.empty(keys.shape, np.uint32)
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        list(pool.map(lambda band: _sort_band(keys[band], contents, placed[band]), range(len(keys))))
+    return keys, placed
+
+
+def _sort_band(keys: Keys, contents: Places, rows: Places) -> None:
+    """Sort a band's keys in place and write the content of each, equal keys in the order of `contents`."""
+    _sort(keys, contents, rows, np.empty_like(keys), np.empty_like(rows))  # numpy asks for large pages, numba does not
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _hash_bands(signatures: Signatures, contents: Rows, first: int, keys: Keys) -> None:
+    """Hash the bands that signatures consist of, of which the first is number `first`."""
+    rows = signatures.shape[1] // len(keys)
+    for i in prange(len(contents)):
+        signature = signatures[contents[i]]
+        for k in range(len(keys)):
+            key = _mix(np.uint64(first + k + 1))
+            for row in range(rows):
+                key = _mix(key ^ np.uint64(signature[k * rows + row]))
+            keys[k, i] = key
+
+
+@njit(cache=True, nogil=True)
+def _mix(x: np.uint64) -> np.uint64:
+    # a step of splitmix64 (Steele, Lea and Flood, 2014): a bijection, so it adds no collision of its own
+    x += np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _sort(keys: Keys, contents: Places, rows: Places, others: Keys, their_rows: Places) -> None:
+    """Sort by leading bits, then each part by some more, and then by insertion: hashes are nearly in order by then."""
+    bits = 4
+    while 1 << bits < len(keys):
+        bits += 1
+    first = max(bits // 2 - 2, 1)  # parts that a core's cache holds
+    ends, ends_within = np.empty(1 << first, np.int64), np.empty(1 << (bits - first), np.int64)
+    _by_digit(keys, contents, others, their_rows, np.uint64(64 - first), ends)
+    start = np.int64(0)
+    for end in ends:
+        part = slice(start, end)
+        _by_digit(others[part], their_rows[part], keys[part], rows[part], np.uint64(64 - bits), ends_within)
+        start = end
+    _by_insertion(keys, rows)
+
+
+@njit(cache=True, nogil=True)
+def _by_digit(  # noqa: PLR0913, PLR0917 - two pairs of arrays
+    keys: Keys, rows: Places, to: Keys, rows_to: Places, shift: np.uint64, ends: Rows
+) -> None:
+    """Move to the order of the bits above `shift` that number `ends`, and write there where each value's keys end."""
+    mask = np.uint64(len(ends) - 1)
+    ends[:] = 0
+    for key in keys:
+        ends[(key >> shift) & mask] += 1
+    total = 0
+    for digit in range(len(ends)):
+        ends[digit], total = total, total + ends[digit]
+    for i in range(len(keys)):
+        digit = (keys[i] >> shift) & mask
+        to[ends[digit]], rows_to[ends[digit]] = keys[i], rows[i]
+        ends[digit] += 1
+
+
+@njit(cache=True, nogil=True)
+def _by_insertion(keys: Keys, rows: Places) -> None:
+    for i in range(1, len(keys)):
+        key, row, j = keys[i], rows[i], i
+        while j > 0 and keys[j - 1] > key:
+            keys[j], rows[j] = keys[j - 1], rows[j - 1]
+            j -= 1
+        keys[j], rows[j] = key, row
