@@ -5,6 +5,7 @@ Nothing here depends on a threshold: every verified match at or above the floor 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -136,10 +137,12 @@ class Matcher:
         with (
             store.appending(path / "text.bands.keys.npy", shape, np.uint64) as keys,
             store.appending(path / "text.bands.rows.npy", shape, np.uint32) as rows,
+            ThreadPoolExecutor(1) as pool,
         ):
             for band in bands.make(sets, lsh_.bands, lsh_.rows, lsh_.seed):
+                written = pool.submit(rows, band.rows)  # beside the keys: a file's pages are filled on one core
                 keys(band.keys)
-                rows(band.rows)
+                written.result()
                 del band  # or it would hold some bands while the next are made
 
     def _good(self, pairs: Keys, first: Rows) -> tuple[Keys, Scores]:

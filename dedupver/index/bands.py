@@ -48,28 +48,28 @@ def make(sets: Sets, count: int, rows: int, seed: int) -> Iterator[Band]:
     a, b = permutations(count * rows, seed)
     for first in range(0, count, _TOGETHER):
         some = slice(first * rows, min(first + _TOGETHER, count) * rows)
-        yield from map(Band, *_some_bands(sets, contents, a[some], b[some], first, rows))  # which nothing else holds
+        yield from _some_bands(sets, contents, a[some], b[some], first, rows)
 
 
 def _some_bands(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed with
     sets: Sets, contents: Places, a: Signatures, b: Signatures, first: int, rows: int
-) -> tuple[Keys, Places]:
-    """Return the keys and rows of the bands that some permutations make, of which the first is number `first`."""
+) -> Iterator[Band]:
+    """Give the bands some permutations make, of which the first is number `first`, each as soon as it is sorted."""
     keys, at = np.empty((len(a) // rows, len(contents)), np.uint64), 0
     for begin in range(0, len(sets), _BLOCK):
         block = Sets(sets.offsets[begin : begin + _BLOCK + 1], sets.values)
         mine = np.flatnonzero(block.sizes)
         _hash_bands(least(block, a, b), mine, first, keys[:, at : at + len(mine)])
         at += len(mine)
-    placed = np.empty(keys.shape, np.uint32)
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        list(pool.map(lambda band: _sort_band(keys[band], contents, placed[band]), range(len(keys))))
-    return keys, placed
+        yield from pool.map(lambda band: _sorted(band, contents), keys)
 
 
-def _sort_band(keys: Keys, contents: Places, rows: Places) -> None:
-    """Sort a band's keys in place and write the content of each, equal keys in the order of `contents`."""
+def _sorted(keys: Keys, contents: Places) -> Band:
+    """Sort a band's keys in place and place the content of each beside it, equal keys in the order of `contents`."""
+    rows = np.empty_like(contents)
     _sort(keys, contents, rows, np.empty_like(keys), np.empty_like(rows))  # numpy asks for large pages, numba does not
+    return Band(keys, rows)
 
 
 @njit(cache=True, nogil=True, parallel=True)
