@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Final
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
-from dedupver.fingerprint.text import Sets, least, permutations
+from dedupver.fingerprint.text import permutations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dedupver.fingerprint.text import Sets
+
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 Places = npt.NDArray[np.uint32]
-Signatures = npt.NDArray[np.uint32]
+Values = npt.NDArray[np.uint32]
 
 _TOGETHER: Final = 16  # bands made in one pass over the sets
-_BLOCK: Final = 1 << 14  # sets whose signatures are made at a time: 4 MiB of 16 bands of 4 values
+_BLOCK: Final = 1 << 12  # sets that a thread hashes at a time: threads that meet less often wait less on a busy machine
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +54,17 @@ def make(sets: Sets, count: int, rows: int, seed: int) -> Iterator[Band]:
 
 
 def _some_bands(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed with
-    sets: Sets, contents: Places, a: Signatures, b: Signatures, first: int, rows: int
+    sets: Sets, contents: Places, a: Values, b: Values, first: int, rows: int
 ) -> Iterator[Band]:
     """Give the bands some permutations make, of which the first is number `first`, each as soon as it is sorted."""
-    keys, at = np.empty((len(a) // rows, len(contents)), np.uint64), 0
-    for begin in range(0, len(sets), _BLOCK):
-        block = Sets(sets.offsets[begin : begin + _BLOCK + 1], sets.values)
-        mine = np.flatnonzero(block.sizes)
-        _hash_bands(least(block, a, b), mine, first, keys[:, at : at + len(mine)])
-        at += len(mine)
+    keys = np.empty((len(a) // rows, len(contents)), np.uint64)
+
+    def hash_block(at: int) -> None:
+        block = slice(at, at + _BLOCK)
+        _hash(sets.offsets, sets.values, contents[block], a, b, first, keys[:, block])
+
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        list(pool.map(hash_block, range(0, len(contents), _BLOCK)))
         yield from pool.map(lambda band: _sorted(band, contents), keys)
 
 
@@ -72,17 +75,45 @@ def _sorted(keys: Keys, contents: Places) -> Band:
     return Band(keys, rows)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _hash_bands(signatures: Signatures, contents: Rows, first: int, keys: Keys) -> None:
-    """Hash the bands that signatures consist of, of which the first is number `first`."""
-    rows = signatures.shape[1] // len(keys)
-    for i in prange(len(contents)):
-        signature = signatures[contents[i]]
+@njit(cache=True, nogil=True)
+def _hash(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed with
+    offsets: Rows, values: Values, contents: Places, a: Values, b: Values, first: int, keys: Keys
+) -> None:
+    """Hash the bands of some sets; a set's signature lives only until its bands are hashed."""
+    signature, rows = np.empty(len(a), np.uint32), len(a) // len(keys)
+    for i in range(len(contents)):
+        signature[:] = np.uint32(0xFFFFFFFF)
+        _lower(signature, values[offsets[contents[i]] : offsets[contents[i] + 1]], a, b)
         for k in range(len(keys)):
             key = _mix(np.uint64(first + k + 1))
             for row in range(rows):
                 key = _mix(key ^ np.uint64(signature[k * rows + row]))
             keys[k, i] = key
+
+
+@njit(cache=True, nogil=True)
+def _lower(signature: Values, values: Values, a: Values, b: Values) -> None:
+    """Lower a signature to the least of a set's values under each permutation, as `fingerprint.text.minhash` does."""
+    at = 0
+    while at + 4 <= len(values):  # four at a time: each permutation is loaded once for them
+        h0, h1 = _mix32(values[at]), _mix32(values[at + 1])
+        h2, h3 = _mix32(values[at + 2]), _mix32(values[at + 3])
+        for k in range(len(signature)):  # innermost, so that it becomes vector instructions
+            low = min(np.uint32(a[k] * h0 + b[k]), np.uint32(a[k] * h1 + b[k]))
+            signature[k] = min(signature[k], low, np.uint32(a[k] * h2 + b[k]), np.uint32(a[k] * h3 + b[k]))
+        at += 4
+    for value in values[at:]:
+        h = _mix32(value)
+        for k in range(len(signature)):
+            signature[k] = min(signature[k], np.uint32(a[k] * h + b[k]))
+
+
+@njit(cache=True, nogil=True)
+def _mix32(h: np.uint32) -> np.uint32:
+    # murmur3's finaliser, as in the published scheme
+    h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B))
+    h = np.uint32((h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+    return np.uint32(h ^ (h >> np.uint32(16)))
 
 
 @njit(cache=True, nogil=True)
