@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import score, truth
+from benchmarks import readme, score, truth
 from dedupver.fingerprint import text
 from dedupver.fingerprint.strings import Strings
 
@@ -101,3 +101,10 @@ def seconds(work):
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def test_the_readme_shows_the_committed_results():
+    """Its tables are what `python -m benchmarks.readme` makes of benchmarks/results."""
+    text = readme.README.read_text(encoding="utf-8")
+    assert "| dedupver |" in text
+    assert readme.filled(text) == text

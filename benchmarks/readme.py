@@ -1,0 +1,77 @@
+"""Put the benchmark's results into the README, between its markers.
+
+python -m benchmarks.readme
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from typing import Any, Final
+
+from benchmarks.bench import HERE
+
+README: Final = HERE.parent / "README.md"
+RESULTS: Final = HERE / "results"
+TEXTS: Final = ("tool", "seconds", "× dedupver", "CPU s", "peak MiB", "recall", "precision")
+EDITS: Final = ("jpeg50", "half", "colour", "mirror", "crop80")
+
+
+def main() -> None:
+    """Write."""
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def filled(text: str) -> str:
+    """Return the README with its tables made anew from the committed results."""
+    full, images = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("full", "images-subset"))
+    tables = {f"full {task}": texts(full, task) for task in full["tasks"]} | {"images": pictures(images)}
+    for name, lines in tables.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        block = "\n".join([begin, *lines, end])
+        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, block=block: block, text, flags=re.DOTALL)
+    return text
+
+
+def texts(results: dict[str, Any], task: str) -> list[str]:
+    """Return the table of a task, the fastest first."""
+    rows = sorted((row for row in results["table"] if row["task"] == task), key=lambda row: row["seconds"])
+    return table(
+        TEXTS,
+        [
+            [
+                row["tool"],
+                f"{row['seconds']:.1f}",
+                f"{row['ratio']:.2f}",
+                f"{row['cpu']:.1f}",
+                f"{row['peak'] / 2**20:,.0f}",
+                *(f"{row[name]:.3f}" if name in row else "–" for name in ("recall", "precision")),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def pictures(results: dict[str, Any]) -> list[str]:
+    """Return the table of the image benchmark, the fastest first."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for run in results["runs"]:
+        runs.setdefault(run["tool"], []).append(run)
+    rows = []
+    for tool, mine in sorted(runs.items(), key=lambda each: statistics.median(run["seconds"] for run in each[1])):
+        said = mine[-1]["scores"]
+        seconds = statistics.median(run["seconds"] for run in mine)
+        recalls = [f"{said['recall'][edit]:.2f}" for edit in EDITS]
+        rows.append([tool, f"{seconds:.0f}", *recalls, f"{said['false_pairs']:,}", f"{said['lost']:,}"])
+    return table(("tool", "seconds", *EDITS, "false pairs", "lost"), rows)
+
+
+def table(columns: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a table of Markdown."""
+    head = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    return [*head, *("| " + " | ".join(row) + " |" for row in rows)]
+
+
+if __name__ == "__main__":
+    main()
