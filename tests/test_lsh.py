@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupver.fingerprint.text import Sets, minhash
+from dedupver.fingerprint.text import Sets
 from dedupver.index import bands, lsh
+from dedupver.index.minhash import minhash
 from dedupver.index.sets import jaccard
 
 Keys = npt.NDArray[np.uint64]

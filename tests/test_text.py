@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from dedupver.fingerprint import text
 from dedupver.fingerprint.strings import Strings
-from dedupver.fingerprint.text import Sets, minhash
+from dedupver.fingerprint.text import Sets
+from dedupver.index.minhash import minhash
 
 MASK = (1 << 64) - 1
 GOLDEN_SET = [1520118161, 1999537592, 4008535320]

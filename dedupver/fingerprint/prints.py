@@ -28,7 +28,7 @@ CHUNK_ROWS: Final = 128
 class Prints:
     """Fingerprints of a chunk's distinct contents of one modality, in the order in which they are met.
 
-    `number` holds n content digests; each batch maps a name (minhash, phash, structured, embedding) to the values of
+    `number` holds n content digests; each batch maps a name (phash, structured, embedding) to the values of
     some consecutive rows, `sets` has the shingle sets of the same rows.
     """
 

@@ -1,6 +1,6 @@
-"""Normal forms → shingle sets → MinHash signatures; compiled where numpy needs many passes.
+"""Normal forms → shingle sets; compiled where numpy needs many passes.
 
-Shingling runs on one thread: a worker is a process, and there is one for each core. MinHash runs on all.
+The kernels run on one thread: a worker is a process, and there is one for each core.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,16 +23,12 @@ _WORD: Final = np.array([not c.isascii() or c.isalnum() or c == "_" for c in map
 _NEWLINE: Final = 10
 _FEW: Final = 16  # up to this many, sorting by insertion alone is fastest
 _SOME: Final = 1024  # up to this many, one pass by leading bits and one of insertion beat four by digits
-_EMPTY: Final = np.uint32(0xFFFFFFFF)
 _NONE: Final = np.empty(0, np.uint32)
 
 # FNV-1a's published offset and prime; an odd 64-bit base for the polynomial over tokens (the golden ratio's fraction).
 _FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
-
-
-Values = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,30 +73,6 @@ def shingle_sets(texts: Strings, size: int, min_tokens: int) -> Sets:
     scratch = np.empty(most.max(initial=0), np.uint32)
     _shingle_all(texts.buffer, texts.starts, texts.stops, size, min_tokens, offsets, values, scratch)
     return Sets(offsets, values[: offsets[-1]].copy())
-
-
-def minhash(sets: Sets, num_perm: int, seed: int) -> npt.NDArray[np.uint32]:
-    """Return the MinHash signature of each set, shape (n, num_perm); all 0xFFFFFFFF for the empty set.
-
-    Bit for bit datasketch 2's MinHash(num_perm, seed, scheme="affine32") updated with the same 32-bit values: the value
-    through murmur3's finaliser, then a·h + b mod 2³² with odd a. Source: Broder et al., "Min-wise independent
-    permutations", 1998; the scheme is datasketch's.
-    """
-    return least(sets, *permutations(num_perm, seed))
-
-
-def permutations(count: int, seed: int) -> tuple[Values, Values]:
-    """Return the factors a and the summands b of `count` permutations, both of shape (count,)."""
-    random = np.random.RandomState(seed)  # the generator of the published scheme
-    a = random.randint(0, 1 << 31, count, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-    return a, random.randint(0, 1 << 32, count, dtype=np.uint32)
-
-
-def least(sets: Sets, a: Values, b: Values) -> Values:
-    """Return the least value of each set under each permutation, shape (n, permutations), on all cores."""
-    signatures = np.full((len(sets), len(a)), _EMPTY)
-    _minhash(np.ascontiguousarray(sets.offsets), np.ascontiguousarray(sets.values), a, b, signatures)
-    return signatures
 
 
 @njit(cache=True)
@@ -180,16 +152,6 @@ def _mix64(x: np.uint64) -> np.uint64:
 
 
 @njit(cache=True)
-def _mix32(x: np.uint32) -> np.uint32:
-    # murmur3's 32-bit finaliser; the casts keep numba from widening to 64 bits
-    x = np.uint32(x ^ (x >> np.uint32(16)))
-    x = np.uint32(x * np.uint32(0x85EBCA6B))
-    x = np.uint32(x ^ (x >> np.uint32(13)))
-    x = np.uint32(x * np.uint32(0xC2B2AE35))
-    return np.uint32(x ^ (x >> np.uint32(16)))
-
-
-@njit(cache=True)
 def _sort(values: npt.NDArray[np.uint32], scratch: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> None:
     if len(values) > _SOME:
         for shift in (0, 16):  # an even number of passes: the result ends where it began
@@ -249,20 +211,3 @@ def _drop_repeats(values: npt.NDArray[np.uint32]) -> int:
             values[kept] = value
             kept += 1
     return kept
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _minhash(offsets: npt.NDArray[np.int64], values: Values, a: Values, b: Values, signatures: Values) -> None:
-    for i in prange(len(offsets) - 1):
-        row, at = signatures[i], offsets[i]
-        while at + 4 <= offsets[i + 1]:  # four at a time: each permutation is loaded once for them
-            h0, h1 = _mix32(values[at]), _mix32(values[at + 1])
-            h2, h3 = _mix32(values[at + 2]), _mix32(values[at + 3])
-            for k in range(len(row)):  # innermost, so that it becomes vector instructions
-                low = min(np.uint32(a[k] * h0 + b[k]), np.uint32(a[k] * h1 + b[k]))
-                row[k] = min(row[k], low, np.uint32(a[k] * h2 + b[k]), np.uint32(a[k] * h3 + b[k]))
-            at += 4
-        for value in values[at : offsets[i + 1]]:
-            h = _mix32(value)
-            for k in range(len(row)):
-                row[k] = min(row[k], np.uint32(a[k] * h + b[k]))

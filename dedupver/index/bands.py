@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from dedupver.fingerprint.text import permutations
+from dedupver.index.minhash import EMPTY, lower, permutations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,38 +82,13 @@ def _hash(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed with
     """Hash the bands of some sets; a set's signature lives only until its bands are hashed."""
     signature, rows = np.empty(len(a), np.uint32), len(a) // len(keys)
     for i in range(len(contents)):
-        signature[:] = np.uint32(0xFFFFFFFF)
-        _lower(signature, values[offsets[contents[i]] : offsets[contents[i] + 1]], a, b)
+        signature[:] = EMPTY
+        lower(signature, values[offsets[contents[i]] : offsets[contents[i] + 1]], a, b)
         for k in range(len(keys)):
             key = _mix(np.uint64(first + k + 1))
             for row in range(rows):
                 key = _mix(key ^ np.uint64(signature[k * rows + row]))
             keys[k, i] = key
-
-
-@njit(cache=True, nogil=True)
-def _lower(signature: Values, values: Values, a: Values, b: Values) -> None:
-    """Lower a signature to the least of a set's values under each permutation, as `fingerprint.text.minhash` does."""
-    at = 0
-    while at + 4 <= len(values):  # four at a time: each permutation is loaded once for them
-        h0, h1 = _mix32(values[at]), _mix32(values[at + 1])
-        h2, h3 = _mix32(values[at + 2]), _mix32(values[at + 3])
-        for k in range(len(signature)):  # innermost, so that it becomes vector instructions
-            low = min(np.uint32(a[k] * h0 + b[k]), np.uint32(a[k] * h1 + b[k]))
-            signature[k] = min(signature[k], low, np.uint32(a[k] * h2 + b[k]), np.uint32(a[k] * h3 + b[k]))
-        at += 4
-    for value in values[at:]:
-        h = _mix32(value)
-        for k in range(len(signature)):
-            signature[k] = min(signature[k], np.uint32(a[k] * h + b[k]))
-
-
-@njit(cache=True, nogil=True)
-def _mix32(h: np.uint32) -> np.uint32:
-    # murmur3's finaliser, as in the published scheme
-    h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B))
-    h = np.uint32((h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35))
-    return np.uint32(h ^ (h >> np.uint32(16)))
 
 
 @njit(cache=True, nogil=True)
