@@ -254,9 +254,10 @@ def _slopes(sizes: list[dict[str, Any]]) -> list[str]:
     for name in (*pipeline.STAGES, "all"):
         before, after = (_of(one["full"], name) for one in (small, large))
         slope = math.log(after["seconds"] / before["seconds"]) / grown
-        hours = after["seconds"] * (LATER / large["records"]) ** slope / 3600
+        power = max(slope, 1)  # a start that more records share is no law
+        hours = after["seconds"] * (LATER / large["records"]) ** power / 3600
         memory = (after["peak"] - before["peak"]) / (large["records"] - small["records"])
-        lines.append(f"| {name} | {slope:.2f} | {hours:,.0f} hours | {memory:,.0f} |")
+        lines.append(f"| {name} | {slope:.2f} | {hours:,.1f} hours | {memory:,.0f} |")
     return lines
 
 
