@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 if TYPE_CHECKING:
     from dedupver.fingerprint.text import Sets
@@ -16,7 +18,7 @@ Rows = npt.NDArray[np.int64]
 Values = npt.NDArray[np.uint32]
 Scores = npt.NDArray[np.float32]
 
-_FEW: Final = 10_000  # pairs that one thread scores before others would have woken
+_BLOCK: Final = 10_000  # pairs that a thread scores at a time
 _PRESENT: Final = 20  # first bits of a value that tell most that are not among the chosen
 _ROUNDING: Final = 1e-6  # by which a score may miss `at_least` in exact arithmetic, and reach it as float32
 
@@ -28,8 +30,17 @@ def jaccard(a: Sets, ai: Rows, b: Sets, bi: Rows, at_least: float = 0) -> Scores
     """
     scores = np.empty(len(ai), np.float32)
     share = at_least / (1 + at_least) * (1 - _ROUNDING)
-    score = _jaccard if len(ai) > _FEW else _jaccard_of_few
-    score(a.offsets, a.values, np.ascontiguousarray(ai), b.offsets, b.values, np.ascontiguousarray(bi), share, scores)
+
+    def score(begin: int) -> None:
+        here = slice(begin, begin + _BLOCK)
+        _jaccard(a.offsets, a.values, ai[here], b.offsets, b.values, bi[here], share, scores[here])
+
+    ai, bi = np.ascontiguousarray(ai), np.ascontiguousarray(bi)
+    if len(ai) <= _BLOCK:
+        score(0)
+    else:
+        with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+            list(pool.map(score, range(0, len(ai), _BLOCK)))
     return scores
 
 
@@ -75,23 +86,8 @@ def neighbours(chosen: Postings, sets: Sets, floor: float, cap: int, own: Rows |
     return np.repeat(np.arange(count), found), rows[listed], scores[listed]
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _jaccard(  # noqa: PLR0913, PLR0917 - two sets of arrays and the result
-    a_offsets: Rows,
-    a_values: Values,
-    ai: Rows,
-    b_offsets: Rows,
-    b_values: Values,
-    bi: Rows,
-    share: float,
-    scores: Scores,
-) -> None:
-    for k in prange(len(ai)):
-        scores[k] = _of_pair(a_offsets, a_values, ai[k], b_offsets, b_values, bi[k], share)
-
-
 @njit(cache=True, nogil=True)
-def _jaccard_of_few(  # noqa: PLR0913, PLR0917 - as above
+def _jaccard(  # noqa: PLR0913, PLR0917 - two sets of arrays and the result
     a_offsets: Rows,
     a_values: Values,
     ai: Rows,
