@@ -117,7 +117,7 @@ class Matcher:
         sizes = [segment.size("text") for segment in self.base.segments]
         first = np.cumsum([0, *sizes])
         verified, hot = Verified(), [Hot(SELF, np.empty(0, np.uint64), np.empty(0, np.int64))]
-        for pairs in lsh.distinct(self._candidates(sizes, first, hot)):
+        for pairs in lsh.batched(self._candidates(sizes, first, hot)):
             verified.add(*self._good(verified.missing(pairs), first))
         left, right = lsh.unpacked(verified.pairs)
         found = [Found(s, left[at] - first[-1], row, verified.scores[at]) for s, at, row in self._rows(right, first)]

@@ -184,7 +184,7 @@ def test_pairs_come_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_arrays_of_pairs_become_few_without_repeats(parts: list[list[int]], batch: int) -> None:
     """Each is ascending and distinct, only the last may come from fewer pairs than a batch, and none is lost."""
     with mock.patch.object(lsh, "_BATCH", batch):
-        made = [array.tolist() for array in lsh.distinct(np.array(part, np.uint64) for part in parts)]
+        made = [array.tolist() for array in lsh.batched(np.array(part, np.uint64) for part in parts)]
     assert all(array == sorted(set(array)) for array in made)
     assert {pair for array in made for pair in array} == {pair for part in parts for pair in part}
     assert (len(made) - 1) * batch <= sum(map(len, parts))

@@ -54,15 +54,23 @@ def candidates(new: Band, base: Sequence[Band], sizes: Sequence[int], cap: int) 
     return Candidates(pairs, group, np.concatenate([first[-1] + new.rows[mine].astype(np.int64), member[theirs]]))
 
 
-def distinct(parts: Iterable[Keys]) -> Iterator[Keys]:
+def batched(parts: Iterable[Keys]) -> Iterator[Keys]:
     """Give many arrays of packed pairs again as few of at least _BATCH, each ascending and without repeats."""
     some: list[Keys] = []
     for part in parts:
         some.append(part)
         if sum(map(len, some)) >= _BATCH:
-            yield _ascending(some)
+            yield distinct(np.concatenate(some))
             some = []
-    yield _ascending(some)
+    yield distinct(np.concatenate([np.empty(0, np.uint64), *some]))
+
+
+def distinct(keys: Keys) -> Keys:
+    """Return the distinct keys in ascending order: by sorting, for np.unique's hash table is slow on millions."""
+    keys = np.sort(keys)
+    fresh = np.ones(len(keys), np.bool_)
+    fresh[1:] = keys[1:] != keys[:-1]
+    return keys[fresh]
 
 
 def unpacked(pairs: Keys) -> tuple[Rows, Rows]:
@@ -73,11 +81,6 @@ def unpacked(pairs: Keys) -> tuple[Rows, Rows]:
 def _require_packable(contents: int) -> None:
     if contents > _MOST:
         raise DedupverError(f"an index holds at most {_MOST} distinct texts, not {contents}; split it by source")
-
-
-def _ascending(some: list[Keys]) -> Keys:
-    pairs = np.sort(np.concatenate([np.empty(0, np.uint64), *some]))
-    return pairs[np.append(pairs[:-1] != pairs[1:], True)[: len(pairs)]]
 
 
 def _of_base(keys: Keys, base: Sequence[Band], first: Rows) -> tuple[Rows, Rows]:

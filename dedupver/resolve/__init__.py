@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.digests import Digests, Lookup, Rows, numbered, of_column
+from dedupver.index.lsh import distinct
 from dedupver.resolve import rules, words
-from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, distinct, in_sorted, pair_key
+from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
 from dedupver.resolve.greedy import Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of

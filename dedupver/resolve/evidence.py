@@ -77,14 +77,6 @@ def pair_key(left: Rows, right: Rows) -> Keys:
     return (low << np.uint64(32)) | high
 
 
-def distinct(keys: Keys) -> Keys:
-    """Return the distinct keys in ascending order: by sorting, for np.unique's hash table is slow on millions."""
-    keys = np.sort(keys)
-    fresh = np.ones(len(keys), np.bool_)
-    fresh[1:] = keys[1:] != keys[:-1]
-    return keys[fresh]
-
-
 def by_number(numbers: Rows) -> Rows:
     """Return the places of numbers, each an int32, in ascending order, equal ones as they come.
 

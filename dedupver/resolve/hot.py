@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.digests import Lookup, Rows, of_column
-from dedupver.resolve.evidence import Keys, Mask, by_kind, by_number, distinct
+from dedupver.index.lsh import distinct
+from dedupver.resolve.evidence import Keys, Mask, by_kind, by_number
 from dedupver.schema import EVIDENCE, PARTS
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import params
-from dedupver.resolve.evidence import by_number, distinct, pair_key
+from dedupver.index.lsh import distinct
+from dedupver.resolve.evidence import by_number, pair_key
 from dedupver.schema import EVIDENCE, PARTS
 
 if TYPE_CHECKING:
