@@ -6,15 +6,14 @@ import hashlib
 import itertools
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import params, store
-from dedupver.digests import laid_out
 from dedupver.invariants import INVARIANTS, RESTORE, Finding, Version, equal, evidence
 from dedupver.manifest import open_manifest
 from dedupver.published import published
+from dedupver.records.files import kind_of
 from dedupver.records.paths import BOM
 from dedupver.schema import DECISION, RECORD, IntegrityError
 
@@ -99,8 +98,8 @@ def _published(version: Version) -> Iterator[Finding]:
     clean = version.root / "clean"
     kept = _placed(version, version.live.filter(pa.array(version.kept & equal(version.live, "role", "data"))))
     whole = pc.less(kept["row"], 0)
-    yield from _altered(clean, kept.filter(whole))
     source = params.Source.model_validate(version.log.header["params"]["source"])
+    yield from _altered(clean, kept.filter(whole), source)
     for folder in (
         sorted({path.name for path in clean.glob("*")} | _names(kept["folder"])) if _appended(version) else [""]
     ):
@@ -112,14 +111,13 @@ def _published(version: Version) -> Iterator[Finding]:
             yield Finding("clean", f"{folder}/{path}" if folder else path, problem, RESTORE)
 
 
-def _altered(clean: Path, files: pa.Table) -> Iterator[Finding]:
-    """Compare whole files with what was judged: a file's first part is its own, a caption lies beside it."""
-    text, image, _ = np.moveaxis(laid_out(files["parts"], "sha256"), 1, 0)
-    judged = np.where(text.any(axis=1, keepdims=True), text, image)
-    for name, folder, path, digest in zip(files["id"], files["folder"], files["path"], judged, strict=True):
-        place = clean / folder.as_py() / path.as_py()
-        if place.is_file() and hashlib.sha256(place.read_bytes().removeprefix(BOM)).digest() != digest.tobytes():
-            yield Finding("clean", name.as_py(), "its bytes are not those that were judged", RESTORE)
+def _altered(clean: Path, files: pa.Table, source: params.Source) -> Iterator[Finding]:
+    """Compare whole files with what was judged: the part of a file's modality is its own, a caption lies beside it."""
+    for row in files.select(["id", "folder", "path", "parts"]).to_pylist():
+        place, kind = clean / row["folder"] / row["path"], kind_of(row["path"], source)
+        judged = next((part["sha256"] for part in row["parts"] if part["modality"] == kind), None)
+        if place.is_file() and hashlib.sha256(place.read_bytes().removeprefix(BOM)).digest() != judged:
+            yield Finding("clean", row["id"], "its bytes are not those that were judged", RESTORE)
 
 
 def _placed(version: Version, kept: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.schema import DIGEST, PARTS
+from dedupver.schema import DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,52 +41,61 @@ def of_column(column: pa.ChunkedArray | pa.Array) -> Digests:
     return values[start : start + len(array) * WIDTH].reshape(-1, WIDTH)
 
 
-def of_parts(column: pa.ChunkedArray, digest: str) -> tuple[Digests, Rows, Rows]:
+def parts_in(*columns: pa.ChunkedArray) -> list[str]:
+    """Return the names of the parts that `parts` columns hold, in alphabetical order."""
+    found: set[str] = set()
+    for chunk in itertools.chain.from_iterable(column.chunks for column in columns):
+        found.update(chunk.flatten().field("part").unique().to_pylist())
+    return sorted(found)
+
+
+def of_parts(column: pa.ChunkedArray, digest: str, names: Sequence[str]) -> tuple[Digests, Rows, Rows]:
     """Return one digest (`sha256` or `content`) of every part in a `parts` column, with its record and its part.
 
-    Shapes (m, 32), (m,) row of the record, (m,) place in PARTS.
+    Shapes (m, 32), (m,) row of the record, (m,) place in `names`, which hold all that the column has.
     """
     digests, records, parts = [np.empty((0, WIDTH), np.uint8)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    before = 0
+    order, before = pa.array(names, pa.string()), 0
     for chunk in column.chunks:
         flat = chunk.flatten()
         digests.append(of_column(flat.field(digest)))
         records.append(pc.list_parent_indices(chunk).to_numpy() + before)
-        parts.append(pc.index_in(flat.field("part"), pa.array(PARTS)).to_numpy(zero_copy_only=False).astype(np.int64))
+        parts.append(pc.index_in(flat.field("part"), order).to_numpy(zero_copy_only=False).astype(np.int64))
         before += len(chunk)
     return np.concatenate(digests), np.concatenate(records), np.concatenate(parts)
 
 
-def laid_out(column: pa.ChunkedArray, digest: str) -> npt.NDArray[np.uint8]:
-    """Return one digest of each part of each record, shape (n, parts, 32); zeros where a record has no such part."""
-    digests, record, part = of_parts(column, digest)
-    table = np.zeros((len(column), len(PARTS), WIDTH), np.uint8)
+def laid_out(column: pa.ChunkedArray, digest: str, names: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Return one digest of each part of each record, shape (n, names, 32); zeros where a record has no such part."""
+    digests, record, part = of_parts(column, digest, names)
+    table = np.zeros((len(column), len(names), WIDTH), np.uint8)
     table[record, part] = digests
     return table
 
 
-def numbered(column: pa.ChunkedArray) -> tuple[Digests, Rows]:
+def numbered(column: pa.ChunkedArray, names: Sequence[str]) -> tuple[Digests, Rows]:
     """Number the distinct contents of a `parts` column in ascending order.
 
     Returns their digests, and for each record the number of each part's content, -1 where it has no such part: shape
-    (n, parts).
+    (n, names).
     """
-    digests, record, part = of_parts(column, "content")
+    digests, record, part = of_parts(column, "content", names)
     rows = order(digests)
     fresh = _fresh(digests, rows)
     number = np.empty(len(rows), np.int64)
     number[rows] = np.cumsum(fresh) - 1
-    table = np.full((len(column), len(PARTS)), -1, np.int64)
+    table = np.full((len(column), len(names)), -1, np.int64)
     table[record, part] = number
     return np.take(digests, rows[fresh], axis=0), table
 
 
 def equal_parts(left: pa.ChunkedArray, a: Rows, right: pa.ChunkedArray, b: Rows, digest: str) -> npt.NDArray[np.bool_]:
     """Return for rows `a` of one `parts` column and rows `b` of another whether their parts are equal by a digest."""
+    names = parts_in(left, right)
     same = np.ones(len(a), np.bool_)
     for at in range(0, len(a), BLOCK):
         here = slice(at, at + BLOCK)
-        mine, theirs = (laid_out(c.take(pa.array(rows[here])), digest) for c, rows in ((left, a), (right, b)))
+        mine, theirs = (laid_out(c.take(pa.array(rows[here])), digest, names) for c, rows in ((left, a), (right, b)))
         same[here] = (mine == theirs).all(axis=(1, 2))
     return same
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
 from dedupver.resolve import Case, Verdicts, resolve
-from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD
+from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD, SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
-JUDGED: Final = ["id", "parts", "bytes", "pixels", "chars", "source", "split", "time", "quality"]
+JUDGED: Final = ["id", "parts", "bytes", *SIZES, "source", "split", "time", "quality"]
 """What a record is judged by."""
 
 STATE: Final = (
-    *("role", "bytes", "pixels", "chars", "source", "split", "time", "quality", "code"),
+    *("role", "bytes", *SIZES, "source", "split", "time", "quality", "code"),
     *(f.name for f in OUTCOME if f.name not in {"decided", "decided_at"}),
 )
 """What a record's row in the log must say to be its state; where it lies is not of it."""
@@ -87,18 +87,19 @@ def decide(
 ) -> tuple[pa.Table, Verdicts]:
     """Decide every record; return the decisions (schema DECISION, sorted by id) and the verdicts."""
     judged = _to_judge(present, frozen=given.dedup.history == "frozen")
-    verdicts = resolve(_case(present, judged, index, reviews, given.dedup), given.dedup)
+    verdicts = resolve(_case(present, judged, index, reviews, given), given.dedup)
     return _decisions(present, np.flatnonzero(judged), verdicts, given.version), verdicts
 
 
 def _case(
-    present: Present, judged: Mask, index: Index, reviews: Sequence[tuple[str, str, str]], settings: params.Dedup
+    present: Present, judged: Mask, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
 ) -> Case:
     records = present.records.select(JUDGED)
     reference = pc.equal(present.records["role"], "reference").to_numpy()
     kept_before = present.carried & _base_action(present, "keep")
-    forced = (reference | (kept_before & (settings.history == "frozen")))[judged]
+    forced = (reference | (kept_before & (given.dedup.history == "frozen")))[judged]
     return Case(
+        parts=given.source.parts,
         records=records if judged.all() else records.filter(pa.array(judged)),
         rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
         forced=forced,

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import params, store
-from dedupver.digests import Rows, laid_out, numbered, of_parts
+from dedupver.digests import Rows, laid_out, numbered, of_parts, parts_in
 from dedupver.index.segment import Index
 from dedupver.manifest import FILES
-from dedupver.query import evidence_of
-from dedupver.schema import DECISION, EVIDENCE, PARTS
+from dedupver.query import evidence_of, parts_of
+from dedupver.schema import DECISION, EVIDENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dedupver.manifest import Log
@@ -64,9 +64,14 @@ class Version:
         return params.Dedup.model_validate(self.log.header["params"]["dedup"])
 
     @functools.cached_property
+    def parts(self) -> dict[str, str]:
+        """Return the parts that records may have, with their modalities."""
+        return parts_of(self.log.header)
+
+    @functools.cached_property
     def contents(self) -> npt.NDArray[np.uint8]:
         """Return the content of each part of the live records, shape (n, parts, 32)."""
-        return laid_out(self.live["parts"], "content")
+        return laid_out(self.live["parts"], "content", list(self.parts))
 
     @functools.cached_property
     def kept(self) -> Mask:
@@ -82,7 +87,7 @@ class Version:
         """Return which rows of a table have other contents than the live rows `at`; not those that have none."""
         there = at >= 0
         differ = np.zeros(len(at), np.bool_)
-        mine = laid_out(table["parts"], "content")[there]
+        mine = laid_out(table["parts"], "content", list(self.parts))[there]
         differ[there] = (mine != self.contents[at[there]]).any(axis=(1, 2))
         return differ
 
@@ -172,9 +177,9 @@ def _equal_parts(version: Version, dropped: pa.Table) -> Iterator[Finding]:
     """Check that parts which the evidence calls equal are."""
     mine, its = (version.contents[version.find(dropped[name])] for name in ("id", "representative"))
     wholly = equal(dropped, "reason", "exact_duplicate_of")
-    for terms, rows in _by_terms(dropped["evidence"]):
-        for part in sorted(PARTS):
-            a, b = (contents[rows, list(PARTS).index(part)] for contents in (mine, its))
+    for terms, rows in _by_terms(dropped["evidence"], version.parts):
+        for part in sorted(version.parts):
+            a, b = (contents[rows, list(version.parts).index(part)] for contents in (mine, its))
             asked = wholly[rows] & (a.any(axis=1) | b.any(axis=1)) | ((part, None) in terms)
             wrong = rows[asked & ((a != b).any(axis=1) | ~a.any(axis=1))]
             for row in dropped.take(pa.array(wrong)).select(["id", "representative"]).to_pylist():
@@ -184,12 +189,14 @@ def _equal_parts(version: Version, dropped: pa.Table) -> Iterator[Finding]:
             yield from (Finding("evidence", i, "dropped without evidence", REBUILD) for i in ids_at(dropped, rows))
 
 
-def _by_terms(evidence: pa.ChunkedArray) -> Iterator[tuple[list[tuple[str, str | None]], Rows]]:
+def _by_terms(
+    evidence: pa.ChunkedArray, parts: Mapping[str, str]
+) -> Iterator[tuple[list[tuple[str, str | None]], Rows]]:
     """Yield the terms (part, kind; None: equal contents) that evidence is made of, and the rows that state them."""
     shapes = pc.replace_substring_regex(pc.fill_null(evidence, ""), NUMBER, "=0").combine_chunks().dictionary_encode()
     codes = shapes.indices.to_numpy()
     for code, shape in enumerate(shapes.dictionary.to_pylist()):
-        yield [(part, kind) for part, kind, _ in evidence_of(shape)], np.flatnonzero(codes == code)
+        yield [(part, kind) for part, kind, _ in evidence_of(shape, parts)], np.flatnonzero(codes == code)
 
 
 def evidence(version: Version) -> Iterator[Finding]:
@@ -198,7 +205,7 @@ def evidence(version: Version) -> Iterator[Finding]:
     dropped = dropped.filter(pa.array(version.find(dropped["representative"]) >= 0))
     index = Index.open(version.root / "index")
     for kind in sorted(EVIDENCE):
-        rows, part, stated = _claims(dropped["evidence"], kind)
+        rows, part, stated = _claims(dropped["evidence"], kind, version.parts)
         mine, its = (version.contents[version.find(dropped[name])[rows], part] for name in ("id", "representative"))
         found = index.score(kind, mine, its)
         for at in np.flatnonzero(np.abs(found - stated) > ROUNDING):
@@ -206,15 +213,15 @@ def evidence(version: Version) -> Iterator[Finding]:
             yield Finding("evidence", dropped["id"][int(rows[at])].as_py(), message, REBUILD)
 
 
-def _claims(said: pa.ChunkedArray, kind: str) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
+def _claims(said: pa.ChunkedArray, kind: str, names: Mapping[str, str]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
     """Return the rows whose evidence states a score of a kind, the number of the part it is of, and the score."""
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-    for terms, rows in _by_terms(said):
+    for terms, rows in _by_terms(said, names):
         for number, (part, its) in enumerate(terms):
             if its == kind:
                 term = pc.list_element(pc.split_pattern(said.take(pa.array(rows)), ","), number)
                 score = pc.list_element(pc.split_pattern(term, "="), 1).cast(pa.float64()).to_numpy()
-                found.append((rows, np.full(len(rows), list(PARTS).index(part)), score))
+                found.append((rows, np.full(len(rows), list(names).index(part)), score))
     at, parts, scores = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(at, kind="stable")
     return at[order], parts[order], scores[order]
@@ -232,9 +239,9 @@ def _never_evicted(version: Version) -> Iterator[Finding]:
 
 def _whole(version: Version) -> Iterator[Finding]:
     """Check that a record that was judged has its parts, each once."""
-    _, record, part = of_parts(version.live["parts"], "content")
-    count = version.live.num_rows
-    once = np.bincount(np.unique(record * len(PARTS) + part) // len(PARTS), minlength=count)
+    _, record, part = of_parts(version.live["parts"], "content", list(version.parts))
+    count, width = version.live.num_rows, len(version.parts)
+    once = np.bincount(np.unique(record * width + part) // width, minlength=count)
     judged = version.kept | equal(version.live, "action", "drop")
     wrong = judged & ((once == 0) | (once < np.bincount(record, minlength=count)))
     for row in version.live.filter(pa.array(wrong)).select(["id", "parts"]).to_pylist():
@@ -254,7 +261,7 @@ def _no_twins(version: Version) -> Iterator[Finding]:
 
 def _equals(parts: pa.ChunkedArray, rows: Rows) -> Iterator[Rows]:
     """Yield, of some rows, those that share their contents, in groups of two and more."""
-    contents = numbered(parts)[1][rows]
+    contents = numbered(parts, parts_in(parts))[1][rows]
     order = np.lexsort(contents.T)
     same = (contents[order[1:]] == contents[order[:-1]]).all(axis=1)
     group = np.concatenate([[0], np.cumsum(~same)])[: len(rows)]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from dedupver.schema import EVIDENCE, PARTS, ParamsError
+from dedupver.schema import EVIDENCE, MODALITIES, PARTS, RAW, ParamsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 Similarity = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+RESERVED: Final = frozenset({*RAW.names, "every", "content"})
 
 
 class Section(BaseModel):
@@ -33,16 +34,20 @@ class Version(Section):
 
 
 class Columns(Section):
-    """The names that the fields of a record have in tables; null: the source has none."""
+    """The names that the fields of a record have in tables; null: the source has none. Parts are fields as well."""
+
+    model_config = ConfigDict(extra="allow")
 
     id: str | None = None
-    text: str | None = "text"
-    image: str | None = "image"
-    caption: str | None = "caption"
     source: str | None = "source"
     split: str | None = "split"
     time: str | None = "time"
     quality: str | None = "quality"
+
+    def of(self, part: str) -> str | None:
+        """Return the column of a part: the part's own name where params say nothing."""
+        column: str | None = (self.model_extra or {}).get(part, part)
+        return column
 
 
 class Source(Section):
@@ -50,6 +55,7 @@ class Source(Section):
 
     path: str = "data/raw"
     mode: Literal["snapshot", "append"] = "snapshot"
+    parts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = PARTS
     columns: Columns = Columns()
     text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
     image_suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
@@ -58,6 +64,40 @@ class Source(Section):
     max_text_bytes: Positive = 10_000_000
     max_image_bytes: Positive = 200_000_000
     max_json_depth: Positive = 100
+
+    @field_validator("parts")
+    @classmethod
+    def _known_modalities(cls, parts: dict[str, str]) -> dict[str, str]:
+        if not parts:
+            raise ValueError("a record has at least one part, such as {text: text}")
+        for name, modality in parts.items():
+            if modality not in MODALITIES:
+                raise ValueError(f"{name} is {modality!r}{_nearest(modality, list(MODALITIES))}")
+            if name in RESERVED:
+                raise ValueError(f"a part can't be called {name!r}, which is something else of a record")
+        return parts
+
+    @model_validator(mode="after")
+    def _columns_of_parts(self) -> Self:
+        for name, column in (self.columns.model_extra or {}).items():
+            if name not in self.parts:
+                known = [*Columns.model_fields, *self.parts]
+                raise ValueError(f"columns.{name} is no field of a record{_nearest(name, known)}")
+            if not isinstance(column, str | None):
+                raise ValueError(f"columns.{name} names a column, or is null (it is {column!r})")  # noqa: TRY004 - pydantic's
+        return self
+
+    def parts_of(self, *modalities: str) -> list[str]:
+        """Return the names of the parts of some modalities, in the order of params."""
+        return [name for name, modality in self.parts.items() if modality in modalities]
+
+    def suffixes(self, modality: str) -> tuple[str, ...]:
+        """Return the suffixes of the files that hold a part of a modality."""
+        return tuple(getattr(self, f"{modality}_suffixes", ()))
+
+    def limit(self, modality: str) -> int:
+        """Return how many bytes a part of a modality may have."""
+        return int(getattr(self, f"max_{modality}_bytes"))
 
 
 class Text(Section):
@@ -147,7 +187,6 @@ class Match(Section):
 
 Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
 Similar = Literal["text", "image", "text_embedding", "image_embedding"]
-TERM: Final = re.compile(rf"^(every|content|{'|'.join(PARTS)})(\.(?:{'|'.join({k for _, k in EVIDENCE.values()})}))?$")
 
 
 class Dedup(Section):
@@ -164,12 +203,9 @@ class Dedup(Section):
 
     @field_validator("rules")
     @classmethod
-    def _known_terms(cls, rules: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        for rule in rules:
-            if not rule:
-                raise ValueError("an empty rule would make every two records duplicates")
-            for term, value in rule.items():
-                _check_term(term, value)
+    def _rules_say_something(cls, rules: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if not all(rules):
+            raise ValueError("an empty rule would make every two records duplicates")
         return rules
 
 
@@ -197,27 +233,35 @@ class Params(Section):
     engine: Engine = Engine()
 
     @model_validator(mode="after")
+    def _rules_speak_of_parts(self) -> Self:
+        for rule in self.dedup.rules:
+            for term, value in rule.items():
+                _check_term(term, value, self.source.parts)
+        return self
+
+    @model_validator(mode="after")
     def _thresholds_reach_the_floor(self) -> Self:
         for name in EVIDENCE:
             _above_floor(f"dedup.thresholds.{name}", self.dedup.thresholds.of(name), name, self.match.floor)
         for rule in self.dedup.rules:
             for term, value in rule.items():
-                kind = evidence_of(term)
+                kind = evidence_of(term, self.source.parts)
                 if kind and isinstance(value, float):
                     _above_floor(f"dedup.rules {term}", value, kind, self.match.floor)
         return self
 
 
-def evidence_of(term: str) -> str | None:
+def evidence_of(term: str, parts: Mapping[str, str]) -> str | None:
     """Return the kind of evidence that a number in a rule's term speaks of: `caption.embedding` → `text_embedding`.
 
-    A bare part means its verified hash: minhash for texts, phash for images. `every` and `content` have none.
+    `parts` maps each part to its modality. A bare part means its modality's first kind: minhash for texts, phash for
+    images. `every` and `content` have none.
     """
-    part, _, kind = term.partition(".")
-    if part not in PARTS:
+    part, _, measure = term.partition(".")
+    if part not in parts:
         return None
-    modality = PARTS[part]
-    return next(n for n, (m, k) in EVIDENCE.items() if m == modality and (not kind or k == kind))
+    kinds = (name for name, kind in EVIDENCE.items() if kind.modality == parts[part])
+    return next((name for name in kinds if measure in {"", EVIDENCE[name].measure}), None)
 
 
 def load(path: Path) -> Params:
@@ -237,26 +281,17 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path}:\n" + "\n".join(f"  {line}" for line in lines)) from error
 
 
-def _check_term(term: str, value: object) -> None:
-    if not TERM.match(term):
-        known = [
-            "every",
-            "content",
-            *PARTS,
-            *(f"{p}.{k}" for p, m in PARTS.items() for mm, k in EVIDENCE.values() if mm == m),
-        ]
-        raise ValueError(f"unknown term {term!r} in a rule{_nearest(term, known)}")
+def _check_term(term: str, value: object, parts: Mapping[str, str]) -> None:
+    part, _, measure = term.partition(".")
+    if part not in {"every", "content", *parts} or (measure and evidence_of(term, parts) is None):
+        measured = [f"{p}.{k.measure}" for p, modality in parts.items() for k in EVIDENCE.values() if k[0] == modality]
+        raise ValueError(f"dedup.rules: unknown term {term!r}{_nearest(term, ['every', 'content', *parts, *measured])}")
     if term in {"every", "content"} and isinstance(value, float):
-        raise ValueError(
-            f"{term} takes `exact` or `similar`; a number needs a part: {{image: {value}, caption: {value}}}"
-        )
+        raise ValueError(f"dedup.rules: {term} takes `exact` or `similar`; a number needs a part: {{image: {value}}}")
     if term == "content" and value != "exact":
-        raise ValueError("content takes `exact`")
-    kind = term.partition(".")[2]
-    if kind and not isinstance(value, float):
-        raise ValueError(f"{term} takes a number, a similarity in [0, 1]")
-    if kind and evidence_of(term) is None:
-        raise ValueError(f"{term}: this part has no {kind}")
+        raise ValueError("dedup.rules: content takes `exact`")
+    if measure and not isinstance(value, float):
+        raise ValueError(f"dedup.rules: {term} takes a number, a similarity in [0, 1]")
 
 
 def _above_floor(name: str, value: float, kind: str, floor: ByEvidence) -> None:

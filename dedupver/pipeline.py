@@ -25,6 +25,7 @@ from dedupver import __version__, engine, history, manifest, match, publish, rec
 from dedupver.fingerprint import batch, merge
 from dedupver.index.segment import Index, write_header
 from dedupver.project import Project
+from dedupver.resolve import words
 from dedupver.schema import (
     BROUGHT,
     DECISION,
@@ -97,12 +98,13 @@ def dedup(project: Project) -> dict[str, Any]:
         store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
-    cases = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
+    counted = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
+    cases = words.cases(given.source.parts, given.dedup)
     return {
         **manifest.counts(decisions),
         "across_versions": report.across_versions(decisions),
         "hot_unverified": verdicts.unverified,
-        "reported": {name: cases.get(name, 0) for name in ("same_image_other_caption", "similar_text")},
+        "reported": {name: counted.get(name, 0) for name in cases},
         "recall": report.recall(measured, given.dedup.thresholds),
     }
 

@@ -36,7 +36,7 @@ Rows = npt.NDArray[np.int64]
 def publish(root: Path, target: Path, kept: pa.Table, source: params.Source, link: str) -> int:
     """Write the records that `kept` names below `target`, an empty folder.
 
-    `kept` has the columns path and row; row -1 stands for a whole file. What a row or a file brings along — the image
+    `kept` has the columns path and row; row -1 stands for a whole file. What a row or a file brings along — the file
     that it names, the caption beside it — is linked too. Returns the number of records.
     Raises SourceError where the source is no longer what was read, IntegrityError for a path that leaves the source.
     """
@@ -85,9 +85,8 @@ class _Folder:
         for block in blocks:
             count += len(block)
             for row in block.naming():
-                image = _image_path(table, row)
-                if image:
-                    self._link(image)
+                for named in _paths(table, row):
+                    self._link(named)
         if count != len(rows):
             raise _changed(path, f"it has {count} of the {len(rows)} rows to keep")
 
@@ -133,12 +132,12 @@ def _write_lines(table: Table, kind: str | None, place: Path, rows: Rows) -> Ite
             at += len(block)
 
 
-def _image_path(table: Table, row: Row) -> str | None:
+def _paths(table: Table, row: Row) -> Iterator[str]:
     if row is None:
         raise Unreadable("bad_row", "a blank line")
     if isinstance(row, Unreadable):
         raise row
-    return table.image_path(row)
+    return table.blob_paths(row)
 
 
 def _write_parquet(table: Table, place: Path, rows: Rows) -> Iterator[Block]:

@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import laid_out
+from dedupver.digests import laid_out, parts_in
 from dedupver.manifest import FILES, latest
 from dedupver.schema import EVIDENCE, PARTS, DedupverError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dedupver.manifest import Log
 
 CHANGES: Final = ("added", "gone", "edited", "dropped", "restored", "rehomed", "quarantined")
@@ -141,7 +143,9 @@ def _gone(lost: pa.Table) -> pa.Table:
 def _kinds(was: pa.Table, now: pa.Table) -> pa.Array:
     """Return what happened to records that both versions hold; null where no more than the words changed."""
     other = {name: _differ(was[name], now[name]) for name in ("action", "reason", "representative")}
-    edited = pa.array((laid_out(was["parts"], "content") != laid_out(now["parts"], "content")).any(axis=(1, 2)))
+    names = parts_in(was["parts"], now["parts"])
+    before, after = (laid_out(table["parts"], "content", names) for table in (was, now))
+    edited = pa.array((before != after).any(axis=(1, 2)))
     unreadable = pc.equal(now["action"], "quarantine").combine_chunks()
     cases = {
         "quarantined": pc.and_(unreadable, pc.or_(other["action"], other["reason"])),
@@ -232,7 +236,7 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
         return ["nothing drops it; a lower threshold in `dedup.thresholds` could, if a kept record resembles it"]
     if decision["reason"] == "reviewed_same_as":
         return [f"remove the line of {pair} from {reviews}"]
-    remedies = [f"a line `{pair},different` in {reviews} tells the two apart", *_thresholds(decision)]
+    remedies = [f"a line `{pair},different` in {reviews} tells the two apart", *_thresholds(decision, parts_of(header))]
     if settings.get("history") == "frozen" and decision["decided"] != header["version"]:
         remedies.append(
             f"{decision['decided']} decided and history is frozen: set `dedup.history: rejudge` to judge it again"
@@ -240,15 +244,21 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
     return remedies
 
 
-def _thresholds(decision: dict[str, Any]) -> list[str]:
+def _thresholds(decision: dict[str, Any], parts: Mapping[str, str]) -> list[str]:
     return [
         f"a threshold of {kind} above {score:.6g} takes this evidence away: `dedup.thresholds.{kind}`, or the rule's"
-        for _, kind, score in evidence_of(decision["evidence"])
+        for _, kind, score in evidence_of(decision["evidence"], parts)
         if kind
     ]
 
 
-def evidence_of(text: str | None) -> list[tuple[str, str | None, float]]:
+def parts_of(header: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parts of a version's records, with their modalities, as its params named them."""
+    named: dict[str, str] = header.get("params", {}).get("source", {}).get("parts", PARTS)
+    return named
+
+
+def evidence_of(text: str | None, parts: Mapping[str, str]) -> list[tuple[str, str | None, float]]:
     """Return the terms of a decision's evidence: part, kind of EVIDENCE (None: equal contents), score.
 
     `image.phash=0.969,caption=exact` holds (image, image, 0.969) and (caption, None, 1.0). A review is no such term.
@@ -257,7 +267,8 @@ def evidence_of(text: str | None) -> list[tuple[str, str | None, float]]:
     for said in filter(None, (text or "").split(",")):
         name, _, value = said.partition("=")
         part, _, measure = name.partition(".")
-        if part in PARTS:
-            kind = next((k for k, v in EVIDENCE.items() if v == (PARTS[part], measure)), None)
+        if part in parts:
+            what = parts[part], measure
+            kind = next((name for name, kind in EVIDENCE.items() if kind[:2] == what), None)
             terms.append((part, kind, float(value) if kind else 1.0))
     return terms

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FORMAT: Final = 1
 """The version of every file format written here; a file of another format is refused."""
 
+MODALITIES: Final = ("text", "image")
+"""What a part can be: how it is read, normalised and fingerprinted."""
+
+SIZES: Final = ("pixels", "chars", "millis")
+"""What the size of a part is counted in; a record has the sums over its parts."""
+
 PARTS: Final = {"text": "text", "image": "image", "caption": "text"}
-"""Part name → modality. A record holds one or more parts, each at most once."""
+"""Part name → modality, unless `source.parts` says otherwise. A record holds one or more parts, each at most once."""
+
+
+class Kind(NamedTuple):
+    """What makes two contents alike."""
+
+    modality: str
+    measure: str  # the word in a decision's evidence; within a modality each is told by it
+    structure: str  # how its fingerprints are stored, searched and verified: a key of index.structures.STRUCTURES
+
 
 EVIDENCE: Final = {
-    "text": ("text", "minhash"),
-    "image": ("image", "phash"),
-    "text_embedding": ("text", "embedding"),
-    "image_embedding": ("image", "embedding"),
+    "text": Kind("text", "minhash", "sets"),
+    "image": Kind("image", "phash", "codes"),
+    "text_embedding": Kind("text", "embedding", "vectors"),
+    "image_embedding": Kind("image", "embedding", "vectors"),
 }
-"""Name in params (floors, thresholds) → (modality, kind of fingerprint)."""
+"""Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 
 DIGEST: Final = pa.binary(32)
 
@@ -37,9 +55,6 @@ RAW: Final = pa.schema(
         pa.field("path", pa.string(), nullable=False),  # of the file, relative to the source
         pa.field("row", pa.int64(), nullable=False),  # within the file; -1 for a whole file
         pa.field("role", pa.string(), nullable=False),  # data | reference
-        pa.field("text", pa.large_binary()),
-        pa.field("image", pa.large_binary()),
-        pa.field("caption", pa.large_binary()),
         pa.field("source", pa.string()),
         pa.field("split", pa.string()),
         pa.field("time", pa.string()),
@@ -48,7 +63,13 @@ RAW: Final = pa.schema(
         pa.field("detail", pa.string()),
     ]
 )
-"""What `records` hands to `fingerprint`, a batch at a time; never written to disk."""
+"""What is said of a record that `records` hands to `fingerprint`."""
+
+
+def raw_schema(parts: Iterable[str]) -> pa.Schema:
+    """Return RAW and a column of bytes for each part: a batch of it is never written to disk."""
+    return pa.schema([*RAW, *(pa.field(name, pa.large_binary()) for name in parts)])
+
 
 RECORD: Final = pa.schema(
     [
@@ -58,8 +79,7 @@ RECORD: Final = pa.schema(
         pa.field("role", pa.string(), nullable=False),
         pa.field("parts", pa.list_(PART), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("pixels", pa.int64(), nullable=False),
-        pa.field("chars", pa.int64(), nullable=False),
+        *(pa.field(size, pa.int64(), nullable=False) for size in SIZES),
         pa.field("source", pa.string()),
         pa.field("split", pa.string()),
         pa.field("time", pa.string()),
@@ -81,8 +101,7 @@ CONTENT: Final = pa.schema(
         pa.field("modality", pa.string(), nullable=False),
         pa.field("sha256", DIGEST, nullable=False),
         pa.field("content", DIGEST, nullable=False),
-        pa.field("pixels", pa.int64(), nullable=False),
-        pa.field("chars", pa.int64(), nullable=False),
+        *(pa.field(size, pa.int64(), nullable=False) for size in SIZES),
     ]
 )
 """Distinct byte strings and the normalised content each holds."""

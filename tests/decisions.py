@@ -32,7 +32,7 @@ def row(name: str, action: str = "keep", content: str | None = None, **said: obj
     part = {"part": "text", "modality": "text", "sha256": digest(content or name), "content": digest(content or name)}
     usual: dict[str, object] = dict.fromkeys(DECISION.names)
     usual |= {"id": name, "path": f"{name}.txt", "row": -1, "role": "data", "parts": [part]}
-    usual |= {"bytes": 1, "pixels": 0, "chars": 1, "version": "v1", "action": action}
+    usual |= {"bytes": 1, "pixels": 0, "chars": 1, "millis": 0, "version": "v1", "action": action}
     usual |= {"reason": "kept", "decided": "v1", "decided_at": "2026-01-01T00:00:00Z"}
     return usual | said
 

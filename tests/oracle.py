@@ -39,7 +39,7 @@ class Item:
             {"part": p, "modality": PARTS[p], "sha256": digest(c), "content": digest(c)}
             for p, c in sorted(self.parts.items())
         ]
-        usual = {"path": f"{self.name}.x", "row": -1, "role": "data", "bytes": 1, "pixels": 0, "chars": 1}
+        usual = {"path": f"{self.name}.x", "row": -1, "role": "data", "bytes": 1, "pixels": 0, "chars": 1, "millis": 0}
         return {**dict.fromkeys(RECORD.names), **usual, "id": self.name, "parts": parts, **self.fields}
 
 
@@ -72,6 +72,7 @@ class World:
             for c in sorted(group)
         ]
         return Case(
+            PARTS,
             pa.Table.from_pylist([item.row() for item in items], schema=RECORD),
             np.array([item.rank for item in items], np.int64),
             np.array([item.forced for item in items], bool),
@@ -138,9 +139,11 @@ def _part(world: World, settings: params.Dedup, part: str, measure: str | None, 
         return 0.0
     modality = PARTS[part]
     if value == "similar":
-        floors = {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k][0] == modality}
+        floors = {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k].modality == modality}
     else:
-        floors = {next(k for k, (m, n) in EVIDENCE.items() if m == modality and (not measure or n == measure)): value}
+        floors = {
+            next(k for k, (m, n, _) in EVIDENCE.items() if m == modality and (not measure or n == measure)): value
+        }
     found = {k: world.score(k, a.parts[part], b.parts[part]) for k in floors}
     return max((s for k, s in found.items() if np.float32(s) >= np.float32(floors[k])), default=0.0)
 

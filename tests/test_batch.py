@@ -22,11 +22,12 @@ from dedupver.fingerprint.image import Decoding, decode, information, phash, pix
 from dedupver.fingerprint.normal import normalize
 from dedupver.fingerprint.strings import Strings
 from dedupver.fingerprint.text import shingle_sets
-from dedupver.schema import CONTENT, PARTS, RAW, Unreadable
+from dedupver.schema import CONTENT, PARTS, Unreadable, raw_schema
 
 SETTINGS = params.Fingerprint.model_validate({"text": {"encoder": None}, "image": {"encoder": None}})
 TEXTS = ["one two three four five six", "One  two three\nfour five six", "é à É", "  ", "x"]
 Row = dict[str, Any]
+RAW = raw_schema(PARTS)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -69,7 +70,7 @@ def expected(number: int, row: Row) -> Row:
     """Return the record of a row."""
     found = {"id": None, "path": "rows", "row": number, "role": "data", "source": row["source"], "split": None}
     found |= {"time": None, "quality": 0.5, "code": row["code"], "detail": None, "parts": []}
-    found |= {"bytes": 0, "pixels": 0, "chars": 0}
+    found |= {"bytes": 0, "pixels": 0, "chars": 0, "millis": 0}
     parts, verdicts = [], []
     for part in (p for p in PARTS if row[p] is not None):
         try:
@@ -95,7 +96,14 @@ def contents(rows: list[Row]) -> dict[bytes, Row]:
         except Unreadable:
             continue
         sha256 = hashlib.sha256(data).digest()
-        given = {"modality": PARTS[part], "sha256": sha256, "content": content, "pixels": pixels, "chars": chars}
+        given = {
+            "modality": PARTS[part],
+            "sha256": sha256,
+            "content": content,
+            "pixels": pixels,
+            "chars": chars,
+            "millis": 0,
+        }
         found[sha256] = given
     return found
 
@@ -159,7 +167,7 @@ def check_images(out: Path, images: list[bytes], known: set[bytes]) -> None:
         return
     assert read(out, "image.content") == [list(content) for content in wanted]
     assert read(out, "image.phash") == [phash(p).tolist() for p in wanted.values()]
-    assert read(out, "image.structured") == [information(p) == "ok" for p in wanted.values()]
+    assert read(out, "image.phash.valid") == [information(p) == "ok" for p in wanted.values()]
 
 
 def read(out: Path, name: str) -> list[Any]:

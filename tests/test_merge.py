@@ -53,7 +53,7 @@ def chunk(out: Path, contents: list[bytes]) -> Path:
         lists = [values(content) for content in contents]
         joined = np.array([v for each in lists for v in each], np.uint32)
         sets = Sets(np.cumsum([0, *map(len, lists)]), joined)
-        held.add({"embedding": np.array([list(content[:9]) for content in contents], np.float32)}, sets)
+        held.add({"embedding": np.array([list(content[:9]) for content in contents], np.float32), "sets": sets})
     out.mkdir()
     held.write(out, "text")
     return out
@@ -107,7 +107,7 @@ def record(number: int, row: Row) -> Row:
     """Return a record of schema UNNAMED."""
     digest = {"sha256": bytes([row["byte"]]) * 32, "content": bytes(32)}
     parts = [{"part": part, "modality": part, **digest} for part in row["parts"]]
-    fixed = {"role": "data", "bytes": 1, "pixels": 0, "chars": 1}
+    fixed = {"role": "data", "bytes": 1, "pixels": 0, "chars": 1, "millis": 0}
     given = {name: row[name] for name in ("id", "path", "source", "quality")}
     return {**dict.fromkeys(UNNAMED.names), **fixed, **given, "row": number, "parts": parts}
 

@@ -22,7 +22,7 @@ def record(name: str, content: str, number: int) -> dict[str, Any]:
     parts = [{"part": "text", "modality": "text", "sha256": digest, "content": digest}] if content != "!" else []
     usual: dict[str, Any] = dict.fromkeys(RECORD.names)
     usual |= {"id": name, "path": f"{number}/{name}", "row": -1, "role": "data", "parts": parts}
-    return usual | {"bytes": 1, "pixels": 0, "chars": 1, "code": None if parts else "bad_utf8"}
+    return usual | {"bytes": 1, "pixels": 0, "chars": 1, "millis": 0, "code": None if parts else "bad_utf8"}
 
 
 @settings(deadline=None)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dedupver import query, terminal
 from dedupver.revision import at_revision
-from dedupver.schema import DedupverError, StateError
+from dedupver.schema import PARTS, DedupverError, StateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,9 +201,12 @@ def test_show_counts_versions_clusters_and_files(tmp_path: Path) -> None:
 
 def test_evidence_is_read_back() -> None:
     """Terms name a part, the kind of evidence and its score; a review is none."""
-    assert query.evidence_of("image.phash=0.969,caption=exact") == [("image", "image", 0.969), ("caption", None, 1.0)]
-    assert query.evidence_of("caption.embedding=0.97") == [("caption", "text_embedding", 0.97)]
-    assert query.evidence_of("review=same") == query.evidence_of(None) == []
+    assert query.evidence_of("image.phash=0.969,caption=exact", PARTS) == [
+        ("image", "image", 0.969),
+        ("caption", None, 1.0),
+    ]
+    assert query.evidence_of("caption.embedding=0.97", PARTS) == [("caption", "text_embedding", 0.97)]
+    assert query.evidence_of("review=same", PARTS) == query.evidence_of(None, PARTS) == []
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from oracle import greedy as by_definition
 
 from dedupver.params import Dedup
 from dedupver.resolve import Case, Verdicts, resolve
-from dedupver.schema import EVIDENCE, HOT, RECORD, SAID
+from dedupver.schema import EVIDENCE, HOT, PARTS, RECORD, SAID
 
 if TYPE_CHECKING:
     from dedupver.digests import Rows
@@ -60,7 +60,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
         }
         chosen = {p: draw(st.sampled_from(POOL[p])) for p in sorted(parts)}
         items.append(Item(f"r{at}", chosen, 0 if forced else draw(st.integers(1, 2)), forced, fields))
-    pairs = [(k, a, b) for k, (m, _) in EVIDENCE.items() for a in POOL[m] for b in POOL[m] if a < b]
+    pairs = [(k, a, b) for k, (m, *_) in EVIDENCE.items() for a in POOL[m] for b in POOL[m] if a < b]
     scores = {pair: score for pair in pairs if (score := draw(st.sampled_from([0, *LEVELS])))}
     names = [item.name for item in items]
     reviews = {}
@@ -73,7 +73,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
     if hot:
         groups = {
             k: draw(st.lists(st.sets(st.sampled_from(TEXTS if m == "text" else IMAGES), min_size=2), max_size=2))
-            for k, (m, _) in EVIDENCE.items()
+            for k, (m, *_) in EVIDENCE.items()
         }
     return World(items, scores, groups, reviews)
 
@@ -323,7 +323,7 @@ def test_a_hot_bucket_costs_linear_time_and_bounded_memory() -> None:
         return np.full(len(left), 0.9, np.float32)
 
     none = np.zeros(count, np.int64)
-    case = Case(rows, none, none.astype(bool), (), hot.cast(HOT).to_batches(), (), lambda _, __: score)
+    case = Case(PARTS, rows, none, none.astype(bool), (), hot.cast(HOT).to_batches(), (), lambda _, __: score)
     started = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     verdicts = resolve(case, Dedup())

@@ -10,13 +10,14 @@ import pytest
 from dedupver.params import Dedup
 from dedupver.resolve.evidence import Evidence, Hot
 from dedupver.resolve.rules import Edges, Term, describe, edges, lowest, parse
+from dedupver.schema import PARTS
 
 TEXT, IMAGE, CAPTION = 0, 1, 2
 
 
 def rules_of(*rules: dict[str, Any], met: set[tuple[int, ...]] | None = None) -> list[Any]:
     """Parse rules for records of a text, of an image, and of an image with a caption."""
-    return parse(Dedup.model_validate({"rules": rules}), met or {(TEXT,), (IMAGE,), (IMAGE, CAPTION)})
+    return parse(Dedup.model_validate({"rules": rules}), PARTS, met or {(TEXT,), (IMAGE,), (IMAGE, CAPTION)})
 
 
 def evidence(**pairs: list[tuple[int, int, float]]) -> Evidence:
@@ -127,7 +128,7 @@ def test_evidence_is_described_part_by_part() -> None:
     (rule,) = rules_of({"every": "similar", "image": 0.95}, met={(IMAGE, CAPTION)})
     left, right = np.array([[-1, 10, 20], [-1, 10, 20]]), np.array([[-1, 11, 20], [-1, 10, 21]])
     seen = evidence(image=[(10, 11, 0.953125)], image_embedding=[(10, 11, 0.99)], text=[(20, 21, 0.8123456789)])
-    assert describe(rule, left, right, seen).to_pylist() == [
+    assert describe(rule, list(PARTS), left, right, seen).to_pylist() == [
         "image.phash=0.953125,image.embedding=0.99,caption=exact",
         "image=exact,caption.minhash=0.812346",
     ]

@@ -10,6 +10,7 @@ import pytest
 from dedupver import store
 from dedupver.digests import Digests, of_list
 from dedupver.index.segment import Index, Segment, groups
+from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,11 +75,11 @@ def test_arrays_are_opened_once(index: Index, monkeypatch: pytest.MonkeyPatch) -
 def test_the_valid_rows_alone_are_compared(tmp_path: Path) -> None:
     """Codes of unstructured images and vectors of NaN are left out; where none is, nothing is copied."""
     store.write_array(tmp_path / "image.phash.npy", np.array([[1], [2], [3]], np.uint64))
-    store.write_array(tmp_path / "image.structured.npy", np.array([True, False, True]))
+    store.write_array(tmp_path / "image.phash.valid.npy", np.array([True, False, True]))
     store.write_array(tmp_path / "image.embedding.npy", np.array([[1, 0], [0, 1]], np.float32))
     here = Segment(tmp_path)
-    assert [part.tolist() for part in here.codes()] == [[[1], [3]], [0, 2]]
-    assert here.vectors("image")[0] is here.array("image.embedding", np.empty(0))
+    assert [part.tolist() for part in here.codes(EVIDENCE["image"])] == [[[1], [3]], [0, 2]]
+    assert here.vectors(EVIDENCE["image_embedding"])[0] is here.array("image.embedding", np.empty(0))
 
 
 def test_groups_are_places_of_equal_values() -> None:

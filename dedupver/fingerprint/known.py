@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from dedupver import store
 from dedupver.digests import Lookup, Rows, first_of_each, of_column
-from dedupver.fingerprint.rows import SIZE, Found
-from dedupver.schema import CONTENT
+from dedupver.fingerprint.rows import Found
+from dedupver.schema import CONTENT, MODALITIES, SIZES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +23,13 @@ class Known:
 
     def __init__(self, table: pa.Table) -> None:
         """Take a table of schema CONTENT."""
-        modalities = {modality: table.filter(pc.equal(table["modality"], modality)) for modality in SIZE}
+        modalities = {modality: table.filter(pc.equal(table["modality"], modality)) for modality in MODALITIES}
         self.bytes = {modality: Lookup(of_column(rows["sha256"])) for modality, rows in modalities.items()}
         self._content = {modality: of_column(rows["content"]) for modality, rows in modalities.items()}
-        self._size = {modality: rows[SIZE[modality]].to_numpy() for modality, rows in modalities.items()}
+        self._size = {
+            modality: np.stack([rows[size].to_numpy() for size in SIZES], axis=1)
+            for modality, rows in modalities.items()
+        }
         every = of_column(table["content"])
         self.contents = Lookup(every[first_of_each(every)])
 

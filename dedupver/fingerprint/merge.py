@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,13 +13,11 @@ from dedupver.digests import first_of_each, of_column
 from dedupver.fingerprint.naming import name_after_content
 from dedupver.fingerprint.overlay import overlay
 from dedupver.fingerprint.prints import merge_prints
-from dedupver.schema import BROUGHT, CONTENT, RECORD, UNNAMED, SourceError
+from dedupver.schema import BROUGHT, CONTENT, MODALITIES, RECORD, UNNAMED, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-MODALITIES: Final = ("text", "image")
 
 
 def merge(batches: Mapping[str, Sequence[Path]], out: Path) -> dict[str, int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import numbered
+from dedupver.digests import numbered, parts_in
 from dedupver.schema import BROUGHT, RECORD
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def overlay(batches: Mapping[str, pa.Table]) -> pa.Table:
     table = pa.concat_tables([_brought(records, version) for version, records in batches.items()]).combine_chunks()
     ids = pc.rank(table["id"], sort_keys="ascending", tiebreaker="dense").to_numpy()
     order = np.lexsort((np.arange(len(ids)), ids))  # the batches of an id one below the other
-    ids, contents = ids[order], numbered(table["parts"])[1][order]
+    ids, contents = ids[order], numbered(table["parts"], parts_in(table["parts"]))[1][order]
     changes = np.ones(len(ids), np.bool_)
     changes[1:] = (ids[1:] != ids[:-1]) | (contents[1:] != contents[:-1]).any(axis=1)
     rows = np.flatnonzero(changes)

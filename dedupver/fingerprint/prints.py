@@ -11,13 +11,16 @@ import numpy.typing as npt
 
 from dedupver import store
 from dedupver.digests import Rows, first_of_each, leading, of_list, order
-from dedupver.fingerprint.text import Sets
+from dedupver.fingerprint.ragged import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, npt.NDArray[Any] | Ragged]
+
+OFFSETS, VALUES = "offsets", "values"
+"""How the two arrays of rows of different lengths end."""
 
 BLOCK_ROWS: Final = 1 << 15
 CHUNK_ROWS: Final = 128
@@ -28,33 +31,33 @@ CHUNK_ROWS: Final = 128
 class Prints:
     """Fingerprints of a chunk's distinct contents of one modality, in the order in which they are met.
 
-    `number` holds n content digests; each batch maps a name (phash, structured, embedding) to the values of
-    some consecutive rows, `sets` has the shingle sets of the same rows.
+    `number` holds n content digests; each batch maps a name (sets, phash, embedding) to the values of some consecutive
+    rows: an array, or rows of different lengths.
     """
 
     number: dict[bytes, int] = field(default_factory=dict)
     batches: list[Arrays] = field(default_factory=list)
-    sets: list[Sets] = field(default_factory=list)
 
-    def add(self, arrays: Arrays, *sets: Sets) -> None:
+    def add(self, arrays: Arrays) -> None:
         """Append rows, whose contents `number` has already."""
         self.batches.append(arrays)
-        self.sets += sets
 
     def write(self, out: Path, modality: str) -> None:
-        """Write an array for each name, and let the rows go."""
+        """Write an array for each name, two for rows of different lengths, and let the rows go."""
         if not self.batches:
             return
         content = of_list(list(self.number))
         rows = order(content)
         np.save(out / f"{modality}.content.npy", content[rows])
-        for name in list(self.batches[0]):
-            values = np.concatenate([batch.pop(name) for batch in self.batches])
-            np.save(out / f"{modality}.{name}.npy", values[rows])
-        if self.sets:
-            sets = Sets.joined(self.sets).take(rows)
-            np.save(out / f"{modality}.sets.offsets.npy", sets.offsets)
-            np.save(out / f"{modality}.sets.values.npy", sets.values)
+        for name, first in list(self.batches[0].items()):
+            path = f"{modality}.{name}"
+            values: list[Any] = [batch.pop(name) for batch in self.batches]
+            if isinstance(first, Ragged):
+                ragged = Ragged.joined(values).take(rows)
+                np.save(out / f"{path}.{OFFSETS}.npy", ragged.offsets)
+                np.save(out / f"{path}.{VALUES}.npy", ragged.values)
+            else:
+                np.save(out / f"{path}.npy", np.concatenate(values)[rows])
 
 
 def merge_prints(chunks: Sequence[Path], out: Path, modality: str) -> int:
@@ -68,21 +71,23 @@ def merge_prints(chunks: Sequence[Path], out: Path, modality: str) -> int:
     blocks = _blocks(holders)
     count = sum(len(block.rows) for block in blocks)
     for name in holders[0].names():
-        if not name.startswith("sets."):
+        base, _, kind = name.rpartition(".")
+        if kind == OFFSETS:
+            _merge_ragged(blocks, out / f"{modality}.{base}", base)
+        elif kind != VALUES:
             like = holders[0].array(name)
             made = (block.dense(name) for block in blocks)
             store.write_blocks(out / f"{modality}.{name}.npy", made, (count, *like.shape[1:]), like.dtype)
-    if "sets.values" in holders[0].names():
-        _merge_sets(blocks, out, modality)
     return count
 
 
-def _merge_sets(blocks: Sequence[_Block], out: Path, modality: str) -> None:
-    sizes = np.concatenate([block.sizes() for block in blocks])
+def _merge_ragged(blocks: Sequence[_Block], path: Path, name: str) -> None:
+    sizes = np.concatenate([block.sizes(name) for block in blocks])
     offsets = np.append(0, np.cumsum(sizes))
-    store.write_array(out / f"{modality}.sets.offsets.npy", offsets)
-    values = (block.sets().values for block in blocks)
-    store.write_blocks(out / f"{modality}.sets.values.npy", values, (int(offsets[-1]),), np.dtype(np.uint32))
+    store.write_array(path.with_name(f"{path.name}.{OFFSETS}.npy"), offsets)
+    dtype = blocks[0].slices[0][0].array(f"{name}.{VALUES}").dtype
+    values = (block.ragged(name).values for block in blocks)
+    store.write_blocks(path.with_name(f"{path.name}.{VALUES}.npy"), values, (int(offsets[-1]),), dtype)
 
 
 class _Holder:
@@ -100,10 +105,10 @@ class _Holder:
     def _open(self, name: str) -> store.Stored:
         return store.Stored(self._path / f"{self._modality}.{name}.npy")
 
-    def sets(self, start: int, stop: int) -> Sets:
-        """Return the sets of rows `start` to `stop`."""
-        offsets = self.array("sets.offsets").rows(start, stop + 1)
-        return Sets(offsets - offsets[0], self.array("sets.values").rows(int(offsets[0]), int(offsets[-1])))
+    def ragged(self, name: str, start: int, stop: int) -> Ragged:
+        """Return rows `start` to `stop`."""
+        offsets = self.array(f"{name}.{OFFSETS}").rows(start, stop + 1)
+        return Ragged(offsets - offsets[0], self.array(f"{name}.{VALUES}").rows(int(offsets[0]), int(offsets[-1])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +121,13 @@ class _Block:
     def dense(self, name: str) -> npt.NDArray[Any]:
         return _joined(self.slices, name)[self.rows]
 
-    def sizes(self) -> npt.NDArray[np.int64]:
-        held = [np.diff(holder.array("sets.offsets").rows(start, stop + 1)) for holder, start, stop in self.slices]
+    def sizes(self, name: str) -> npt.NDArray[np.int64]:
+        offsets = f"{name}.{OFFSETS}"
+        held = [np.diff(holder.array(offsets).rows(start, stop + 1)) for holder, start, stop in self.slices]
         return np.concatenate(held)[self.rows]
 
-    def sets(self) -> Sets:
-        return Sets.joined([holder.sets(start, stop) for holder, start, stop in self.slices]).take(self.rows)
+    def ragged(self, name: str) -> Ragged:
+        return Ragged.joined([holder.ragged(name, start, stop) for holder, start, stop in self.slices]).take(self.rows)
 
 
 def _blocks(holders: Sequence[_Holder]) -> list[_Block]:

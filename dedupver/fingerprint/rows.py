@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.digests import WIDTH, Digests, Rows, to_column
-from dedupver.schema import PART, PARTS, RECORD, UNNAMED, Unreadable
+from dedupver.schema import PART, RECORD, SIZES, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SIZE: Final = {"text": "chars", "image": "pixels"}
-"""What the size of a content is called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +22,17 @@ class Found:
     """What n strings of bytes hold."""
 
     content: Digests  # normalised, (n, 32)
-    size: npt.NDArray[np.int64]  # its characters or pixels, (n,)
+    size: npt.NDArray[np.int64]  # in each of SIZES, (n, sizes)
     verdict: npt.NDArray[np.int64]  # the number of the reason why it can't be read, or -1; (n,)
 
     @classmethod
     def nothing(cls, count: int) -> Self:
         """Return rows to be filled."""
-        return cls(np.zeros((count, WIDTH), np.uint8), np.zeros(count, np.int64), np.full(count, -1))
+        return cls(np.zeros((count, WIDTH), np.uint8), np.zeros((count, len(SIZES)), np.int64), np.full(count, -1))
 
     def take(self, rows: Rows) -> Found:
         """Return some rows."""
-        return Found(self.content.take(rows, axis=0), self.size[rows], self.verdict[rows])
+        return Found(self.content.take(rows, axis=0), self.size.take(rows, axis=0), self.verdict[rows])
 
     def put(self, rows: Rows, other: Found) -> None:
         """Fill some rows."""
@@ -55,6 +52,7 @@ class Part:
     """One part of those m records of a batch that have it, in ascending order of record."""
 
     name: str
+    modality: str
     record: Rows
     sha256: Digests
     bytes: npt.NDArray[np.int64]
@@ -65,11 +63,12 @@ class Part:
         if wanted.all():
             return self
         rows = np.flatnonzero(wanted)
-        return Part(self.name, self.record[rows], self.sha256[rows], self.bytes[rows], self.found.take(rows))
+        found = self.found.take(rows)
+        return Part(self.name, self.modality, self.record[rows], self.sha256[rows], self.bytes[rows], found)
 
 
 def unnamed(raw: pa.RecordBatch, parts: Sequence[Part], verdicts: Sequence[Unreadable]) -> pa.Table:
-    """Return a batch of raw records (schema RAW) without their payload (schema UNNAMED); `parts` in the order of PARTS.
+    """Return a batch of raw records (schema.raw_schema) without their payload (schema UNNAMED), with `parts` in order.
 
     A record of which a part can't be read is quarantined for the first such part, and has no parts.
     """
@@ -107,21 +106,21 @@ def _reasons(
 
 
 def _sums(count: int, parts: Sequence[Part]) -> dict[str, npt.NDArray[np.int64]]:
-    sums = {name: np.zeros(count, np.int64) for name in ("bytes", "pixels", "chars")}
+    size, sums = np.zeros(count, np.int64), np.zeros((count, len(SIZES)), np.int64)
     for part in parts:
-        sums["bytes"][part.record] += part.bytes
-        sums[SIZE[PARTS[part.name]]][part.record] += part.found.size
-    return sums
+        size[part.record] += part.bytes
+        sums[part.record] += part.found.size
+    return {"bytes": size, **dict(zip(SIZES, sums.T, strict=True))}
 
 
 def _lists(count: int, parts: Sequence[Part]) -> pa.ListArray:
-    """Return the column of parts: those of a record beside each other, in the order of PARTS."""
+    """Return the column of parts: those of a record beside each other, in the order of `parts`."""
     record = np.concatenate([part.record for part in parts])
     rows = np.argsort(record, kind="stable")
     which = np.repeat(np.arange(len(parts)), [len(part.record) for part in parts])[rows]
     columns = [
         _words([part.name for part in parts], which),
-        _words([PARTS[part.name] for part in parts], which),
+        _words([part.modality for part in parts], which),
         to_column(np.concatenate([part.sha256 for part in parts])[rows]),
         to_column(np.concatenate([part.found.content for part in parts])[rows]),
     ]

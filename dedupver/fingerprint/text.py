@@ -5,17 +5,15 @@ The kernels run on one thread: a worker is a process, and there is one for each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from dedupver.fingerprint.ragged import Ragged
 
-    from dedupver.digests import Rows
+if TYPE_CHECKING:
     from dedupver.fingerprint.strings import Strings
 
 # A token is a maximal run of these bytes of UTF-8: [A-Za-z0-9_] and everything outside ASCII.
@@ -23,7 +21,6 @@ _WORD: Final = np.array([not c.isascii() or c.isalnum() or c == "_" for c in map
 _NEWLINE: Final = 10
 _FEW: Final = 16  # up to this many, sorting by insertion alone is fastest
 _SOME: Final = 1024  # up to this many, one pass by leading bits and one of insertion beat four by digits
-_NONE: Final = np.empty(0, np.uint32)
 
 # FNV-1a's published offset and prime; an odd 64-bit base for the polynomial over tokens (the golden ratio's fraction).
 _FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
@@ -31,34 +28,8 @@ _FNV_PRIME: Final = np.uint64(0x100000001B3)
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-@dataclass(frozen=True, eq=False)
-class Sets:
-    """Sets of 32-bit hashes in CSR form: set i is `values[offsets[i]:offsets[i + 1]]`, ascending and distinct."""
-
-    offsets: npt.NDArray[np.int64]  # (n + 1,)
-    values: npt.NDArray[np.uint32]  # (m,)
-
-    def __len__(self) -> int:
-        """Return the number of sets."""
-        return len(self.offsets) - 1
-
-    @property
-    def sizes(self) -> npt.NDArray[np.int64]:
-        """The number of hashes in each set, shape (n,)."""
-        return np.diff(self.offsets)
-
-    @classmethod
-    def joined(cls, several: Sequence[Sets]) -> Self:
-        """Return the sets of each, one after the other."""
-        sizes = [np.zeros(1, np.int64), *(sets.sizes for sets in several)]
-        return cls(np.cumsum(np.concatenate(sizes)), np.concatenate([_NONE, *(sets.values for sets in several)]))
-
-    def take(self, rows: Rows) -> Sets:
-        """Return the sets of some rows."""
-        offsets = np.append(0, np.cumsum(self.sizes[rows]))
-        values = np.empty(offsets[-1], np.uint32)
-        _take(self.offsets, self.values, rows, offsets, values)
-        return Sets(offsets, values)
+Sets = Ragged
+"""Sets of 32-bit hashes: each row is ascending and distinct."""
 
 
 def shingle_sets(texts: Strings, size: int, min_tokens: int) -> Sets:
@@ -73,18 +44,6 @@ def shingle_sets(texts: Strings, size: int, min_tokens: int) -> Sets:
     scratch = np.empty(most.max(initial=0), np.uint32)
     _shingle_all(texts.buffer, texts.starts, texts.stops, size, min_tokens, offsets, values, scratch)
     return Sets(offsets, values[: offsets[-1]].copy())
-
-
-@njit(cache=True)
-def _take(
-    offsets: npt.NDArray[np.int64],
-    values: npt.NDArray[np.uint32],
-    rows: Rows,
-    places: npt.NDArray[np.int64],
-    out: npt.NDArray[np.uint32],
-) -> None:
-    for i in range(len(rows)):
-        out[places[i] : places[i + 1]] = values[offsets[rows[i]] : offsets[rows[i] + 1]]
 
 
 @njit(cache=True)

@@ -93,6 +93,12 @@ def similarity(a: Codes, b: Codes) -> npt.NDArray[np.float32]:
     return agreed
 
 
+def signs(codes: Codes) -> npt.NDArray[np.float32]:
+    """Return the bits of codes, shape (n, words), as ±1 in vectors of length 1, shape (n, 64 · words)."""
+    bits = np.unpackbits(codes.astype("<u8").view(np.uint8), axis=1).astype(np.float32)
+    return (bits * 2 - 1) / np.float32(np.sqrt(max(bits.shape[1], 1)))
+
+
 def _planes(codes: Codes) -> Codes:
     """Return each tile's codes a byte at a time, shape (tiles, 8 · words, 8): byte k of all its codes in row k."""
     count, words = codes.shape

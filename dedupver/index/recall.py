@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import Digests, Rows, to_column
-from dedupver.index import codes, hnsw, sets
+from dedupver.digests import Digests, to_column
+from dedupver.index.structures import STRUCTURES
 from dedupver.schema import EVIDENCE, MATCH, RECALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dedupver.index.segment import Segment
-
-Scores = npt.NDArray[np.float32]
-Pairs = tuple[Rows, Rows, Scores]
-"""(place in the sample, row of a segment, score) of pairs at or above the floor, ascending."""
-Search = Callable[["Segment"], Pairs]
-"""Lists the pairs of the sample with a segment, by brute force; of each place the first `cap` but its own."""
-
-_TOGETHER: Final = 16  # vectors compared with all others in one pass
 
 
 def measure(  # noqa: PLR0913 - a measurement has this many settings
@@ -36,19 +27,17 @@ def measure(  # noqa: PLR0913 - a measurement has this many settings
     The sample is the contents with the smallest digests, which are as good as random. Each counts with at most `cap`
     contents of a segment: a hot bucket would list the whole of itself.
     """
-    chosen = _comparable(kind, new)[:sample]
+    what = EVIDENCE[kind]
+    structure = STRUCTURES[what.structure]
+    chosen = structure.comparable(what, new)[:sample]
     if not len(chosen):
         return RECALL.empty_table()
-    near = (
-        _by_value(new, chosen, floor, cap)
-        if EVIDENCE[kind][1] == "minhash"
-        else _by_pair(kind, new, chosen, floor, cap)
-    )
+    near = structure.nearest(what, new, chosen, floor, cap)
     lefts, rights, scores = [], [], []
     for segment in [*base, new]:
         place, row, score = near(segment)
-        lefts.append(new.content(EVIDENCE[kind][0])[chosen[place]])
-        rights.append(segment.content(EVIDENCE[kind][0])[row])
+        lefts.append(new.content(what.modality)[chosen[place]])
+        rights.append(segment.content(what.modality)[row])
         scores.append(score)
     left, right = np.concatenate(lefts), np.concatenate(rights)
     found = known_pairs(kind, new.matches(), [s.hot() for s in [new, *base]], left, right)
@@ -74,47 +63,3 @@ def known_pairs(
         for a, b in zip(map(bytes, left), map(bytes, right), strict=True)
     ]
     return np.array(found, dtype=np.bool_)
-
-
-def _comparable(kind: str, segment: Segment) -> Rows:
-    """Return the rows that have a fingerprint of the kind."""
-    if EVIDENCE[kind][1] == "minhash":
-        return np.flatnonzero(np.diff(segment.sets().offsets) > 0)
-    return _values(kind, segment)[1]
-
-
-def _values(kind: str, segment: Segment) -> tuple[npt.NDArray[Any], Rows]:
-    """Return the codes or vectors of a kind, and their rows."""
-    modality, measured = EVIDENCE[kind]
-    return segment.codes() if measured == "phash" else segment.vectors(modality)
-
-
-def _by_value(new: Segment, chosen: Rows, floor: float, cap: int) -> Search:
-    postings = sets.Postings.of(new.sets(), chosen)
-    return lambda segment: sets.neighbours(postings, segment.sets(), floor, cap, chosen if segment is new else None)
-
-
-def _by_pair(kind: str, new: Segment, chosen: Rows, floor: float, cap: int) -> Search:
-    near = codes.neighbours if EVIDENCE[kind][1] == "phash" else hnsw.exact_neighbours
-    values, numbers = _values(kind, new)
-    mine = values[np.searchsorted(numbers, chosen)]
-
-    def search(segment: Segment) -> Pairs:
-        (theirs, rows), own = _values(kind, segment), chosen if segment is new else None
-        parts = []
-        for start in range(0, len(mine), _TOGETHER):
-            place, at, score = near(mine[start : start + _TOGETHER], theirs, floor)
-            parts.append(_first_others(own, start + place, rows[at], score, cap))
-        place, row, score = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return place, row, score
-
-    return search
-
-
-def _first_others(own: Rows | None, place: Rows, row: Rows, score: Scores, cap: int) -> Pairs:
-    """Return the first `cap` pairs of each place, without those of a row with itself."""
-    if own is not None:
-        other = row != own[place]
-        place, row, score = place[other], row[other], score[other]
-    first = np.arange(len(place)) - np.searchsorted(place, place) < cap
-    return place[first], row[first], score[first]

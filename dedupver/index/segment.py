@@ -12,15 +12,19 @@ import numpy.typing as npt
 
 from dedupver import store
 from dedupver.digests import Digests, Lookup, Rows
-from dedupver.fingerprint.text import Sets
-from dedupver.index import bands, codes, hnsw, sets
-from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, ParamsError
+from dedupver.fingerprint.prints import OFFSETS, VALUES
+from dedupver.fingerprint.ragged import Ragged
+from dedupver.index import bands
+from dedupver.index.structures import similarity
+from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, MODALITIES, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
+
+    from dedupver.schema import Kind
 
 Vectors = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint64]
@@ -50,30 +54,43 @@ class Segment:
         """Return the number of distinct contents."""
         return len(self.content(modality))
 
-    def sets(self) -> Sets:
-        """Return the shingle sets of the texts."""
-        return Sets(
-            self.array("text.sets.offsets", np.zeros(1, np.int64)),
-            self.array("text.sets.values", np.empty(0, np.uint32)),
+    def ragged(self, name: str) -> Ragged:
+        """Return rows of different lengths."""
+        return Ragged(
+            self.array(f"{name}.{OFFSETS}", np.zeros(1, np.int64)),
+            self.array(f"{name}.{VALUES}", np.empty(0, np.uint32)),
         )
 
-    def band(self, number: int) -> bands.Band:
-        """Return a band of the texts' LSH table."""
-        keys = self.array("text.bands.keys", np.empty((number + 1, 0), np.uint64))
-        rows = self.array("text.bands.rows", np.empty((number + 1, 0), np.uint32))
+    def sets(self, modality: str) -> Ragged:
+        """Return the sets of hashes of a modality."""
+        return self.ragged(f"{modality}.sets")
+
+    def band(self, modality: str, number: int) -> bands.Band:
+        """Return a band of a modality's LSH table."""
+        keys = self.array(f"{modality}.bands.keys", np.empty((number + 1, 0), np.uint64))
+        rows = self.array(f"{modality}.bands.rows", np.empty((number + 1, 0), np.uint32))
         if keys.shape[1] > _LARGE:  # each band is mapped anew: what was read of the others does not stay in memory
-            del self._arrays["text.bands.keys"], self._arrays["text.bands.rows"]
+            del self._arrays[f"{modality}.bands.keys"], self._arrays[f"{modality}.bands.rows"]
         return bands.Band(keys[number], rows[number])
 
-    def codes(self) -> tuple[Codes, Rows]:
-        """Return the perceptual hashes (m, words) of the structured images, and their rows."""
-        everything = self.array("image.phash", np.empty((0, 1), np.uint64))
-        return _chosen(everything, self.array("image.structured", np.empty(0, np.bool_)))
+    def every(self, kind: Kind) -> npt.NDArray[Any]:
+        """Return the codes (n, words) or vectors (n, dim) of a kind, a row each content, those too that say nothing."""
+        dtype = np.uint64 if kind.structure == "codes" else np.float32
+        return self.array(f"{kind.modality}.{kind.measure}", np.empty((0, 1), dtype))
 
-    def vectors(self, modality: str) -> tuple[Vectors, Rows]:
+    def valid(self, kind: Kind) -> npt.NDArray[np.bool_]:
+        """Return which of `every` say enough to be compared."""
+        if kind.structure == "vectors":
+            return ~np.isnan(self.every(kind)[:, 0])
+        return self.array(f"{kind.modality}.{kind.measure}.valid", np.ones(len(self.every(kind)), np.bool_))
+
+    def codes(self, kind: Kind) -> tuple[Codes, Rows]:
+        """Return the codes (m, words) that are valid, and their rows."""
+        return _chosen(self.every(kind), self.valid(kind))
+
+    def vectors(self, kind: Kind) -> tuple[Vectors, Rows]:
         """Return the unit vectors (m, dim) of the contents that have one, and their rows."""
-        everything = self.array(f"{modality}.embedding", np.empty((0, 1), np.float32))
-        return _chosen(everything, ~np.isnan(everything[:, 0]))
+        return _chosen(self.every(kind), self.valid(kind))
 
     def graph(self, kind: str) -> Path:
         """Return the path of a kind's HNSW graph."""
@@ -136,7 +153,7 @@ class Index:
     def _lookups(self) -> dict[str, tuple[Rows, Lookup]]:
         """For each modality the number of each segment's first content, and the contents of all by number."""
         found = {}
-        for modality in ("text", "image"):
+        for modality in MODALITIES:
             contents = [np.empty((0, 32), np.uint8), *(s.content(modality) for s in self.segments)]
             found[modality] = np.cumsum([len(c) for c in contents[:-1]]), Lookup(np.concatenate(contents))
         return found
@@ -161,7 +178,7 @@ class Index:
 
         It is 0 where one has no such fingerprint, and may be where it does not reach the third argument.
         """
-        segment, row = self.locate(EVIDENCE[kind][0], contents)
+        segment, row = self.locate(EVIDENCE[kind].modality, contents)
 
         def score(left: Rows, right: Rows, at_least: float) -> Scores:
             scores = np.zeros(len(left), np.float32)
@@ -188,22 +205,6 @@ def write_header(out: Path, names: list[str], built_with: dict[str, Any]) -> Non
     store.write_json(out / MANIFEST, {"format": FORMAT, "segments": names, "built_with": built_with})
 
 
-def similarity(  # noqa: PLR0913, PLR0917 - rows of two segments
-    kind: str, a: Segment, ai: Rows, b: Segment, bi: Rows, at_least: float = 0
-) -> Scores:
-    """Return the exact similarity of rows `ai` of one segment with rows `bi` of another; shape (m,).
-
-    For a pair that does not reach `at_least` 0 may stand.
-    """
-    modality, measure = EVIDENCE[kind]
-    if measure == "minhash":
-        return sets.jaccard(a.sets(), ai, b.sets(), bi, at_least)
-    if measure == "phash":
-        return _code_similarity(a, ai, b, bi)
-    left, right = (s.array(f"{modality}.embedding", np.empty((0, 1), np.float32)) for s in (a, b))
-    return np.nan_to_num(hnsw.cosine(left, ai, right, bi), nan=0.0)
-
-
 def groups(owner: Rows) -> Iterator[Rows]:
     """Give the places of each distinct value of `owner`, ascending, for the values in order."""
     order = np.argsort(owner, kind="stable")
@@ -215,12 +216,6 @@ def _chosen(everything: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> tuple
     """Return the valid rows and their numbers; where all are, no copy."""
     rows = np.flatnonzero(valid)
     return everything if len(rows) == len(everything) else everything[rows], rows
-
-
-def _code_similarity(a: Segment, ai: Rows, b: Segment, bi: Rows) -> npt.NDArray[np.float32]:
-    left, right = (s.array("image.phash", np.empty((0, 1), np.uint64))[i] for s, i in ((a, ai), (b, bi)))
-    first, second = (s.array("image.structured", np.empty(0, np.bool_))[i] for s, i in ((a, ai), (b, bi)))
-    return np.where(first & second, codes.similarity(left, right), np.float32(0))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

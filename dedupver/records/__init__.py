@@ -1,4 +1,4 @@
-"""Source formats → batches of raw records (schema RAW): `plan` cuts the source into tasks, `read` reads one."""
+"""Source formats → batches of raw records (schema.raw_schema): `plan` cuts the source into tasks, `read` reads one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Task", "plan", "read"]
 
 
 def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBatch]:
-    """Read the records of one task, in the order of the source, as batches of bounded size (schema RAW).
+    """Read the records of one task, in the order of the source, as batches of bounded size (schema.raw_schema).
 
     What can't be read is a record as well, without a payload: its `code` and `detail` say why.
     """
     if task.code:
-        return batches([Raw.broken(task.paths[0], source, task.code, task.detail)])
+        return batches([Raw.broken(task.paths[0], source, task.code, task.detail)], list(source.parts))
     if task.format == "file":
-        return batches(files.read(root.resolve(), task, source))
+        return batches(files.read(root.resolve(), task, source), list(source.parts))
     return formats.read(root.resolve(), task, source)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from dedupver.records.cells import NONE, STRING
 from dedupver.records.paths import SPLITS
 from dedupver.records.tables import as_float
-from dedupver.schema import RAW
+from dedupver.schema import raw_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,30 +24,31 @@ SOLID: Final = r"[^\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x
 
 
 def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -> pa.RecordBatch:
-    """Return the records (schema RAW) of the rows from number `first` on; `found` holds columns by name.
+    """Return the records (schema.raw_schema) of the rows from number `first` on; `found` holds columns by name.
 
-    Unmarks in `plain` the rows that are to be quarantined or name an image: what is returned for those means nothing,
-    `Table.record` has to see them.
+    Unmarks in `plain` the rows that are to be quarantined or have more than texts: what is returned for those means
+    nothing, `Table.record` has to see them.
     """
     n, names = len(plain), table.columns
-    for image in table.image_columns():
-        plain &= _missing(found.get(image), n)
-    plain &= ~(_missing(found.get(names.text), n) & _missing(found.get(names.caption), n))
+    for column in table.blobs:
+        plain &= _missing(found.get(column), n)
+    plain &= ~np.logical_and.reduce([_missing(found.get(column), n) for column in table.texts], initial=True)
     fields = {
         "path": pa.repeat(table.path, n),
         "row": pa.array(np.arange(first, first + n)),
         "role": pa.repeat(table.role, n),
-        "text": _text(found.get(names.text), table.params.max_text_bytes, plain),
-        "caption": _text(found.get(names.caption), table.params.max_text_bytes, plain),
         "source": _strings(found.get(names.source), table.source, n),
         "split": _splits(found.get(names.split), table.split, n),
         "time": _strings(found.get(names.time), None, n),
         "quality": _numbers(found.get(names.quality)),
     }
+    for column, part in table.texts.items():
+        fields[part] = _text(found.get(column), table.params.max_text_bytes, plain)
     if names.id is not None:
         fields["id"] = _ids(found.get(names.id), plain)
-    nulls = (pa.nulls(n, field.type) if (array := fields.get(field.name)) is None else array for field in RAW)
-    return pa.RecordBatch.from_arrays(list(nulls), schema=RAW)
+    schema = raw_schema(table.params.parts)
+    nulls = (pa.nulls(n, field.type) if (array := fields.get(field.name)) is None else array for field in schema)
+    return pa.RecordBatch.from_arrays(list(nulls), schema=schema)
 
 
 def _missing(cells: Cells | None, n: int) -> Mask:

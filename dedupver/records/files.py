@@ -1,4 +1,4 @@
-"""Whole files as records: a text, an image, or an image and the caption beside it."""
+"""Whole files as records: one part each, or an image and the caption beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from dedupver.records.paths import BOM, content, inside, printable, role_of, source_of, split_of
 from dedupver.records.record import Raw, Task
-from dedupver.schema import Unreadable
+from dedupver.schema import MODALITIES, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -17,21 +17,25 @@ if TYPE_CHECKING:
 
 TABLES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 SIDECARS: Final = (".txt", ".caption")
+CAPTION: Final = "caption"
+"""The part that is beside an image."""
 
 
 def kind_of(path: str, source: params.Source) -> str | None:
-    """Return how a file is read — text, image, jsonl, csv, parquet — by its suffix, None where it is unknown."""
+    """Return how a file is read: a modality, jsonl, csv or parquet, by its suffix; None where it is unknown."""
     suffix = PurePosixPath(path).suffix.lower()
-    if suffix in source.image_suffixes:
-        return "image"
-    if suffix in source.text_suffixes:
-        return "text"
-    return TABLES.get(suffix) or ("text" if "*" in source.text_suffixes else None)
+    modality = next((m for m in MODALITIES if suffix in source.suffixes(m)), None)
+    return modality or TABLES.get(suffix) or ("text" if "*" in source.text_suffixes else None)
+
+
+def is_file(kind: str | None) -> bool:
+    """Return whether a file of this kind is a record, rather than a table of them; one of no known kind is."""
+    return kind not in TABLES.values()
 
 
 def sidecar(path: str, exists: Container[str], source: params.Source) -> str | None:
     """Return the path of the caption beside an image, if params ask for captions and `exists` holds one."""
-    if source.captions == "none" or kind_of(path, source) != "image":
+    if source.captions == "none" or CAPTION not in source.parts or kind_of(path, source) != "image":
         return None
     places = (str(PurePosixPath(path).with_suffix(suffix)) for suffix in SIDECARS)
     return next((place for place in places if place in exists), None)
@@ -79,14 +83,18 @@ def checked_text(data: bytes, what: str = "text") -> bytes:
 
 def _fill(raw: Raw, root: Path, path: str, caption: str | None, source: params.Source) -> None:
     kind = kind_of(path, source)
-    if kind == "image":
-        raw.image = content(root, path, source.max_image_bytes, "huge_image")
-        raw.caption = _text(root, caption, source, "caption") if caption else None
-    elif kind == "text":
-        raw.text = _text(root, path, source, "text")
-    else:
+    part = next(iter(source.parts_of(kind)), None) if kind else None
+    if kind is None or part is None:
         inside(root, path)
-        raise Unreadable("unsupported_file", f"no known suffix: {PurePosixPath(path).suffix!r}")
+        suffix = PurePosixPath(path).suffix
+        why = f"source.parts has no part of modality {kind}" if kind else f"no known suffix: {suffix!r}"
+        raise Unreadable("unsupported_file", why)
+    if kind == "text":
+        raw.parts[part] = _text(root, path, source, part)
+        return
+    raw.parts[part] = content(root, path, source.limit(kind), f"huge_{kind}")
+    if caption:
+        raw.parts[CAPTION] = _text(root, caption, source, CAPTION)
 
 
 def _text(root: Path, path: str, source: params.Source, what: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The formats of tables under one interface: the rows of a task, the records that they hold, the images they name."""
+"""The formats of tables under one interface: the rows of a task, the records that they hold, the files they name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Block(Protocol):
         """Yield the rows at some places: a mapping of columns to values, a verdict, or None for a blank line."""
 
     def naming(self) -> Iterator[Row]:
-        """Yield the rows that may name an image file, and those of which nothing can be read."""
+        """Yield the rows that may name a file, and those of which nothing can be read."""
 
 
 def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBatch]:
@@ -52,7 +52,7 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBat
             number += len(block)
     except parquet.DAMAGED as error:
         verdict = Unreadable("unreadable_file", f"damaged from this row on: {reason(error)}")
-        yield from batches([table.quarantined(number, verdict)])
+        yield from batches([table.quarantined(number, verdict)], list(source.parts))
 
 
 def blocks(table: Table, task: Task, names: Collection[str]) -> Iterator[Block]:
@@ -93,14 +93,14 @@ def count(table: Table, task: Task) -> int:
 
 
 def naming(table: Table, task: Task) -> Iterator[Row]:
-    """Yield the rows of a task that may name an image file; all those of a Parquet file with its first task.
+    """Yield the rows of a task that may name a file; all those of a Parquet file with its first task.
 
     Raises one of parquet.DAMAGED.
     """
     if task.format == "parquet":
         yield from parquet.naming(table) if task.start == 0 else ()
-    elif task.format != "csv" or set(table.image_columns()) & set(separated.cells(task.header)):
-        for block in blocks(table, task, table.image_columns()):
+    elif task.format != "csv" or table.blobs.keys() & set(separated.cells(task.header)):
+        for block in blocks(table, task, table.blobs):
             yield from block.naming()
 
 

@@ -79,10 +79,10 @@ class Lines:
                 yield None if self.form.blank(line) else self._parsed(line)
 
     def naming(self) -> Iterator[Mapping[str, object] | Unreadable | None]:
-        """Yield the rows that may name an image file, and those that are not plain."""
-        if not self.table.image_columns():
+        """Yield the rows that may name a file, and those that are not plain."""
+        if not self.table.blobs:
             return iter(())
-        found, plain = self.columns(self.table.image_columns())
+        found, plain = self.columns(self.table.blobs)
         for cells in found.values():
             plain &= cells.kinds == NONE
         return self.rows(np.flatnonzero(~plain))

@@ -56,7 +56,7 @@ class Batch:
             yield dict(zip(self.batch.schema.names, row, strict=True))
 
     def naming(self) -> Iterator[Mapping[str, object]]:
-        """Yield the rows that may name an image file, without the other columns."""
+        """Yield the rows that may name a file, without the other columns."""
         images = self.batch.select(_naming(self.batch.schema, self.table))
         named = np.zeros(len(self), np.bool_)
         for column in images.columns:
@@ -65,7 +65,7 @@ class Batch:
 
     def _cells(self, name: str, plain: Mask) -> Cells:
         column = values.unwrapped(self.batch[name])
-        if name in self.table.image_columns() or (
+        if name in self.table.blobs or (
             name == self.table.columns.quality and values.is_bytes(column.type)  # a string may say a number, bytes not
         ):
             return values.opaque(column)
@@ -132,7 +132,7 @@ def _range(file: pq.ParquetFile, start: int, stop: int, columns: list[str], step
 
 
 def naming(table: Table) -> Iterator[Mapping[str, object]]:
-    """Yield the rows of a file that may name an image file, without the other columns.
+    """Yield the rows of a file that may name a file, without the other columns.
 
     Row groups all of whose images are there as bytes are not read. Raises one of DAMAGED.
     """
@@ -157,8 +157,8 @@ def batch_rows(file: pq.ParquetFile, times: int = 1) -> int:
 
 
 def _naming(schema: pa.Schema, table: Table) -> list[str]:
-    """Return the columns of images, except those that hold nothing but bytes."""
-    names = [name for name in table.image_columns() if name in schema.names]
+    """Return the columns of images and their like, except those that hold nothing but bytes."""
+    names = [name for name in table.blobs if name in schema.names]
     return [name for name in names if not values.is_bytes(schema.field(name).type)]
 
 

@@ -7,10 +7,10 @@ import itertools
 from typing import TYPE_CHECKING, Final
 
 from dedupver.records import formats, lines, parquet, separated
-from dedupver.records.files import TABLES, kind_of, sidecar
+from dedupver.records.files import TABLES, is_file, kind_of, sidecar
 from dedupver.records.paths import inside, reason, walk
 from dedupver.records.record import Task
-from dedupver.records.tables import Table
+from dedupver.records.tables import BLOBS, Table
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
@@ -37,12 +37,11 @@ def plan(root: Path, source: params.Source) -> list[Task]:
     tasks: list[Task] = []
     for path in (p for p in paths if kinds[p] in TABLES.values()):
         tasks += _table_tasks(root, path, kinds[path] or "", source)
-    images = {path for path in paths if kinds[path] == "image"}
-    if images and source.columns.image is not None:
-        images -= _bound(root, tasks, source)
-    captions = {sidecar(path, kinds, source) for path in images}
-    files = (p for p in paths if p in images or (kinds[p] in {"text", None} and p not in captions))
-    tasks += _file_tasks(root, files)
+    files = {path for path in paths if is_file(kinds[path])}
+    if any(kinds[path] in BLOBS for path in files):
+        files -= _bound(root, tasks, source)
+    files -= {sidecar(path, kinds, source) for path in files}
+    tasks += _file_tasks(root, sorted(files))
     return sorted(tasks, key=lambda task: (task.paths[0], task.start))
 
 
@@ -102,14 +101,14 @@ _CUT: Final = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
 
 
 def _bound(root: Path, tasks: Iterable[Task], source: params.Source) -> set[str]:
-    """Return the images that rows name: they are parts of those records and none of their own."""
+    """Return the files that rows name: they are parts of those records and none of their own."""
     found: set[str] = set()
     for task in tasks:
         if not task.code:
             table = Table(root, task.paths[0], source)
             with contextlib.suppress(*parquet.DAMAGED):  # `read` says so
                 rows = (row for row in formats.naming(table, task) if isinstance(row, dict))
-                found |= {path for row in rows if (path := table.image_path(row))}
+                found.update(path for row in rows for path in table.blob_paths(row))
     return found
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import pyarrow as pa
 
 from dedupver.records.paths import printable, role_of
-from dedupver.schema import RAW, Unreadable
+from dedupver.schema import RAW, Unreadable, raw_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,29 +44,27 @@ class Task:
 
 @dataclass(slots=True)
 class Raw:
-    """A row of the schema RAW, under the same names."""
+    """A row of the schema RAW, under the same names, and the bytes of its parts."""
 
     path: str
     row: int
     role: str
     id: str | None = None
-    text: bytes | None = None
-    image: bytes | None = None
-    caption: bytes | None = None
     source: str | None = None
     split: str | None = None
     time: str | None = None
     quality: float | None = None
     code: str | None = None
     detail: str | None = None
+    parts: dict[str, bytes] = field(default_factory=dict)
 
     def size(self) -> int:
         """Return the bytes of the payload."""
-        return len(self.text or b"") + len(self.image or b"") + len(self.caption or b"")
+        return sum(map(len, self.parts.values()))
 
     def quarantine(self, verdict: Unreadable) -> Self:
         """Let the payload go, keep the reason, and make sure that the record has a name."""
-        self.text = self.image = self.caption = None
+        self.parts = {}
         self.code, self.detail = verdict.code, printable(verdict.reason)[:DETAIL]
         if self.id is None:
             self.id = self.path if self.row < 0 else f"{self.path}#{self.row}"
@@ -78,18 +76,18 @@ class Raw:
         return cls(printable(path), -1, role_of(path, source)).quarantine(Unreadable(code, detail))
 
 
-def batches(rows: Iterable[Raw]) -> Iterator[pa.RecordBatch]:
-    """Gather records into batches of at most BATCH_ROWS rows and about BATCH_BYTES bytes."""
+def batches(rows: Iterable[Raw], parts: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Gather records into batches (schema.raw_schema) of at most BATCH_ROWS rows and about BATCH_BYTES bytes."""
     held: list[Raw] = []
     size = 0
     for row in rows:
         held.append(row)
         size += row.size()
         if len(held) >= BATCH_ROWS or size >= BATCH_BYTES:
-            yield _batch(held)
+            yield _batch(held, parts)
             held, size = [], 0
     if held:
-        yield _batch(held)
+        yield _batch(held, parts)
 
 
 def filled(batch: pa.RecordBatch, rows: Iterable[tuple[int, Raw | None]]) -> Iterator[pa.RecordBatch]:
@@ -116,15 +114,17 @@ def _filled(batch: pa.RecordBatch, rows: Mapping[int, Raw | None]) -> Iterator[p
     order = order[order >= 0]
     if not len(order):
         return
+    parts = batch.schema.names[len(RAW) :]
     if not rows:
         yield batch
     elif len(given) == len(order):
-        yield _batch(list(given.values()))
+        yield _batch(list(given.values()), parts)
     else:
-        yield pa.concat_batches([batch, _batch(list(given.values()))]).take(pa.array(order))
+        yield pa.concat_batches([batch, _batch(list(given.values()), parts)]).take(pa.array(order))
 
 
-def _batch(rows: Sequence[Raw]) -> pa.RecordBatch:
+def _batch(rows: Sequence[Raw], parts: Sequence[str]) -> pa.RecordBatch:
     columns = zip(*map(_FIELDS, rows), strict=True) if rows else [()] * len(RAW)
     arrays = [pa.array(values, field.type) for values, field in zip(columns, RAW, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=RAW)
+    arrays += [pa.array([row.parts.get(part) for row in rows], pa.large_binary()) for part in parts]
+    return pa.RecordBatch.from_arrays(arrays, schema=raw_schema(parts))

@@ -6,8 +6,11 @@ import csv
 import os
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from dedupver.records import lines, scan_csv
 from dedupver.records.cells import raw
+from dedupver.records.files import CAPTION
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
@@ -30,8 +33,7 @@ class Separated:
     def __init__(self, table: Table, header: bytes) -> None:
         """Take the names of the columns from the header."""
         self._names = cells(header)
-        self._images = table.image_columns()
-        self._text, self._caption = table.columns.text, table.columns.caption
+        self._blobs, self._texts = table.blobs, table.texts
 
     def blank(self, line: bytes) -> bool:
         """Return whether a record is an empty line."""
@@ -40,28 +42,29 @@ class Separated:
     def parse(self, line: bytes) -> dict[str, object]:
         """Return the fields of a record by column.
 
-        CSV has no null: an empty text beside an image, and an empty caption beside a text, are left out. Any other
-        empty text or caption is an empty one. Raises Unreadable: bad_utf8, bad_row.
+        CSV has no null: an empty text is left out where the row has another part, but for the caption of an image. Any
+        other empty text is an empty one. Raises Unreadable: bad_utf8, bad_row.
         """
         fields = cells(line)
         if len(fields) != len(self._names):
             raise Unreadable("bad_row", f"{len(fields)} fields, the header has {len(self._names)}")
         row: dict[str, object] = dict(zip(self._names, fields, strict=True))
-        has_image = any(row.get(name) for name in self._images)
-        if has_image and self._text and not row.get(self._text):
-            row.pop(self._text, None)
-        if not has_image and self._text and row.get(self._text) and self._caption and not row.get(self._caption):
-            row.pop(self._caption, None)
+        blob = any(row.get(name) for name in self._blobs)
+        if blob or any(row.get(name) for name in self._texts):
+            for name, part in self._texts.items():
+                if not row.get(name) and not (blob and part == CAPTION):
+                    row.pop(name, None)
         return row
 
     def scan(self, lines: pa.LargeBinaryArray, plain: Mask, names: Sequence[str]) -> dict[str, Cells]:
         """Return columns of the records that `plain` marks; unmark those that are not plainly well."""
         found = scan_csv.scan(*raw(lines), plain, self._names, names)
-        for name in found.keys() & set(self._images):
+        for name in found.keys() & self._blobs.keys():
             found[name] = found[name].without(found[name].lengths() == 0)
-        if self._text in found and self._caption in found:  # rows with an image are `parse`'s business
-            empty = (found[self._caption].lengths() == 0) & (found[self._text].lengths() > 0)
-            found[self._caption] = found[self._caption].without(empty)
+        texts = [name for name in self._texts if name in found]
+        filled = np.logical_or.reduce([np.zeros(len(plain), np.bool_), *(found[name].lengths() > 0 for name in texts)])
+        for name in texts:  # rows with a blob are `parse`'s business
+            found[name] = found[name].without((found[name].lengths() == 0) & filled)
         return found
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from dedupver.records.files import kind_of
 from dedupver.records.paths import SPLITS, beside, content, role_of, source_of, split_of
 from dedupver.records.record import Raw
-from dedupver.schema import SourceError, Unreadable
+from dedupver.schema import MODALITIES, SourceError, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from dedupver import params
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 LONGEST_FACTOR: Final = 16
 r"""A line may have so many times the bytes of the largest text: two texts, each byte written as `\u00xx`, and more."""
 
-IMAGEFOLDER: Final = "file_name"
-"""The column of metadata.jsonl and metadata.csv that names an image, in the layout of Hugging Face's ImageFolder."""
+FOLDER: Final = "file_name"
+"""The column of metadata.jsonl and metadata.csv that names a file, in Hugging Face's ImageFolder and its like."""
+
+BLOBS: Final = tuple(modality for modality in MODALITIES if modality != "text")
+"""Modalities of which a value is bytes, or the name of a file that holds them."""
 
 
 class Number(str):
@@ -36,6 +41,8 @@ class Table:
 
     A row is a mapping of column names to values: None, str, Number, bytes (an image), a mapping of `bytes` and `path`
     (an image as Hugging Face stores it), or anything else, which no field of ours takes.
+    `texts` and `blobs` map the columns of parts, which a file may or may not have, to these parts; the column FOLDER
+    has no part of its own: the name in it says which.
     """
 
     def __init__(self, root: Path, path: str, source: params.Source) -> None:
@@ -44,8 +51,11 @@ class Table:
         self.file = root / path
         self.columns = source.columns
         self.longest = max(LONGEST_FACTOR * source.max_text_bytes, 1 << 20)
-        self._is_metadata = PurePosixPath(path).stem == "metadata"
-        self._images = self.image_columns()
+        columns = {part: column for part in source.parts if (column := self.columns.of(part)) is not None}
+        self.texts = {column: part for part, column in columns.items() if source.parts[part] == "text"}
+        self.blobs = {column: part for part, column in columns.items() if source.parts[part] in BLOBS}
+        if self.blobs and PurePosixPath(path).stem == "metadata":
+            self.blobs.setdefault(FOLDER, "")
         self.role = role_of(path, source)
         self.source = source_of(path)
         self.split = split_of(path) or SPLITS.get(PurePosixPath(path).stem.lower())
@@ -56,8 +66,8 @@ class Table:
         if not self.parts() & set(columns):
             wanted = ", ".join(map(repr, sorted(self.parts()))) or "none"
             raise SourceError(
-                f"{self.path} has no column of a text, image or caption: it has {listed}, params name {wanted}. "
-                "Set source.columns.text, .image or .caption to the names in the file"
+                f"{self.path} has no column of a text, an image or another part: it has {listed}, "
+                f"params name {wanted}. Set source.columns.text, .image or another part's to the name in the file"
             )
         if self.columns.id is not None and self.columns.id not in columns:
             raise SourceError(
@@ -70,8 +80,7 @@ class Table:
 
     def parts(self) -> set[str]:
         """Return the names of columns that may hold a part."""
-        names = {self.columns.text, self.columns.caption, *self.image_columns()}
-        return {name for name in names if name is not None}
+        return {*self.texts, *self.blobs}
 
     def used(self) -> set[str]:
         """Return the names of all columns that are read."""
@@ -79,18 +88,14 @@ class Table:
         names = {columns.id, columns.source, columns.split, columns.time, columns.quality}
         return self.parts() | {name for name in names if name is not None}
 
-    def image_columns(self) -> list[str]:
-        """Return the names that the column of images may have, the first that is present counts."""
-        names = [self.columns.image] if self.columns.image is not None else []
-        return [*names, IMAGEFOLDER] if names and self._is_metadata else names
-
-    def image_path(self, row: Row) -> str | None:
-        """Return where the image that a row names is, relative to the root; None where it names none that exists."""
-        try:
-            name = _image_of(self._image(row))
-            return _existing(self.root, self.path, name) if isinstance(name, str) else None
-        except Unreadable:
-            return None
+    def blob_paths(self, row: Row) -> Iterator[str]:
+        """Yield where the files that a row names are, relative to the root; those of them that exist."""
+        for column in self.blobs:
+            with contextlib.suppress(Unreadable):
+                name = _blob(row.get(column), column)
+                place = _existing(self.root, self.path, name) if isinstance(name, str) else None
+                if place is not None:
+                    yield place
 
     def record(self, number: int, row: Row) -> Raw:
         """Return the record that a row holds, quarantined if something is wrong with it."""
@@ -109,11 +114,13 @@ class Table:
         return Raw(self.path, number, self.role, source=self.source, split=self.split).quarantine(verdict)
 
     def _payload(self, raw: Raw, row: Row) -> None:
-        names, limit = self.columns, self.params.max_text_bytes
-        raw.text = _text(row.get(names.text), "text", limit)
-        raw.caption = _text(row.get(names.caption), "caption", limit)
-        raw.image = self._image_bytes(row)
-        if raw.text is None and raw.image is None and raw.caption is None:
+        for column, part in self.texts.items():
+            text = _text(row.get(column), part, self.params.max_text_bytes)
+            if text is not None:
+                raw.parts[part] = text
+        for column, part in self.blobs.items():
+            self._put_blob(raw, part, _blob(row.get(column), part or column))
+        if not raw.parts:
             raise Unreadable("no_content", f"no value in any of {', '.join(sorted(self.parts()))}")
 
     def _attributes(self, raw: Raw, row: Row) -> None:
@@ -124,39 +131,47 @@ class Table:
         raw.time = _string(row.get(names.time), "time") or None
         raw.quality = as_float(row.get(names.quality))
 
-    def _image(self, row: Row) -> object:
-        return next((row[name] for name in self._images if name in row), None)
-
-    def _image_bytes(self, row: Row) -> bytes | None:
-        value = _image_of(self._image(row))
-        limit = self.params.max_image_bytes
+    def _put_blob(self, raw: Raw, part: str, value: bytes | str | None) -> None:
+        if value is None or part in raw.parts:
+            return
+        part = part or self._part_of(str(value))
+        if part in raw.parts:  # the column of its own counts
+            return
+        modality = self.params.parts[part]
+        limit = self.params.limit(modality)
         if isinstance(value, str):
-            return self._image_file(value, limit)
-        if value is not None and len(value) > limit:
-            raise Unreadable("huge_image", f"{len(value)} bytes, the limit is {limit}")
-        return value
+            value = self._file(value, limit, modality)
+        elif len(value) > limit:
+            raise Unreadable(f"huge_{modality}", f"{len(value)} bytes, the limit is {limit}")
+        raw.parts[part] = value
 
-    def _image_file(self, name: str, limit: int) -> bytes:
+    def _part_of(self, name: str) -> str:
+        """Return the part that a named file is, by its suffix; an image where that says nothing."""
+        kind = kind_of(name, self.params)
+        wanted = kind if kind in BLOBS else "image"
+        return next(iter([*self.params.parts_of(wanted), *self.params.parts_of(*BLOBS)]))
+
+    def _file(self, name: str, limit: int, modality: str) -> bytes:
         path = _existing(self.root, self.path, name)
         if path is None:
-            raise Unreadable("missing_image", f"{name!r} is no file of the source")
+            raise Unreadable(f"missing_{modality}", f"{name!r} is no file of the source")
         try:
-            return content(self.root, path, limit, "huge_image")
+            return content(self.root, path, limit, f"huge_{modality}")
         except Unreadable as verdict:
             if verdict.code == "link_outside":
                 raise Unreadable("path_escape", f"{name!r} is {verdict.reason}") from verdict
             raise
 
 
-def _image_of(value: object) -> bytes | str | None:
-    """Return an image's bytes or its path."""
+def _blob(value: object, field: str) -> bytes | str | None:
+    """Return the bytes of an image or its like, or the name of the file that has them."""
     if isinstance(value, dict):
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if value is None or value == "":
         return None
     if isinstance(value, bytes):
         return value
-    return _unicode(value, "image")
+    return _unicode(value, field)
 
 
 def _existing(root: Path, table: str, name: str) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.digests import Digests, Lookup, Rows, numbered, of_column
+from dedupver.digests import Digests, Lookup, Rows, numbered, of_column, parts_in
 from dedupver.index.lsh import distinct
 from dedupver.resolve import rules, words
 from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
@@ -21,10 +21,10 @@ from dedupver.resolve.greedy import Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of
 from dedupver.resolve.rules import REVIEW, Edges, Rule
-from dedupver.schema import EVIDENCE
+from dedupver.schema import EVIDENCE, ParamsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dedupver import params
 
@@ -44,6 +44,7 @@ class Verdicts:
 class Case:
     """All that is judged at once."""
 
+    parts: Mapping[str, str]  # name → modality, in the order of params
     records: pa.Table  # columns of RECORD
     rank: Rows  # lower goes first: 0 the protected
     forced: Mask  # kept whatever matches them
@@ -55,15 +56,16 @@ class Case:
 
 def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     """Judge every record; see the module's docstring for the order and the rule."""
-    contents, parts = numbered(case.records["parts"])
+    names = _met(case)
+    contents, parts = numbered(case.records["parts"], list(names))
     reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
     apart = pc.is_in(case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()
     nodes = Nodes.of(parts, order_of(case.records, case.rank, settings), apart)
     reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
-    conjunctions = rules.parse(settings, nodes.part_sets())
+    conjunctions = rules.parse(settings, names, nodes.part_sets())
     if case.reviews:  # reviewed records are nodes of their own, so their equals must be found
         conjunctions += rules.exact(nodes.part_sets())
-    evidence, buckets = _evidence(case, contents, nodes, conjunctions)
+    evidence, buckets = _evidence(case, names, contents, nodes, conjunctions)
 
     def judge(left: Rows, right: Rows) -> Edges:
         return reviews.over(rules.judge(conjunctions, nodes.contents, left, right, evidence))
@@ -73,9 +75,17 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     forced[nodes.of_record[case.forced]] = True
     outcome = sweep(listed, forced, buckets, judge)
     representative = _representatives(nodes, outcome, case.forced)
-    judged = words.Judged(case.records, nodes, representative, outcome, conjunctions, evidence)
+    judged = words.Judged(names, case.records, nodes, representative, outcome, conjunctions, evidence)
     said, reported = words.said(judged), words.reported(judged, settings)
     return Verdicts(representative < 0, representative, said, reported, outcome.unverified)
+
+
+def _met(case: Case) -> dict[str, str]:
+    """Return the parts that records have, with their modalities, in the order of params."""
+    met = parts_in(case.records["parts"])
+    if unknown := [name for name in met if name not in case.parts]:
+        raise ParamsError(f"records have the part {unknown[0]!r}, which source.parts does not name: name it there")
+    return {name: modality for name, modality in case.parts.items() if name in met}
 
 
 class _Reviews(NamedTuple):
@@ -101,10 +111,12 @@ class _Reviews(NamedTuple):
         return edges.at(~in_sorted(pair_key(edges.left, edges.right), self.pairs))
 
 
-def _evidence(case: Case, contents: Digests, nodes: Nodes, conjunctions: list[Rule]) -> tuple[Evidence, Buckets]:
+def _evidence(
+    case: Case, names: Mapping[str, str], contents: Digests, nodes: Nodes, conjunctions: list[Rule]
+) -> tuple[Evidence, Buckets]:
     """Return the matches of the contents, and the hot buckets whose pairs are verified only where they are needed."""
     lookup = Lookup(contents)
-    hot, buckets = gather(case.hot, lookup, nodes.contents, rules.lowest(conjunctions))
+    hot, buckets = gather(case.hot, lookup, nodes.contents, list(names.values()), rules.lowest(conjunctions))
     evidence = Evidence({kind: _scorer(case, kind, contents, is_hot) for kind, is_hot in hot.items()})
     found: dict[str, list[tuple[Rows, Rows, Scores]]] = {kind: [] for kind in EVIDENCE}
     for batch in case.matches:

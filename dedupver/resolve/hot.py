@@ -11,10 +11,10 @@ import numpy.typing as npt
 from dedupver.digests import Lookup, Rows, of_column
 from dedupver.index.lsh import distinct
 from dedupver.resolve.evidence import Keys, Mask, by_kind, by_number
-from dedupver.schema import EVIDENCE, PARTS
+from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     import pyarrow as pa
 
@@ -39,12 +39,13 @@ class Buckets(NamedTuple):
 
 
 def gather(
-    batches: Iterable[pa.RecordBatch], lookup: Lookup, nodes: Rows, kinds: Collection[str]
+    batches: Iterable[pa.RecordBatch], lookup: Lookup, nodes: Rows, modalities: Sequence[str], kinds: Collection[str]
 ) -> tuple[dict[str, Mask], Buckets]:
     """Return by kind which contents are hot, and the buckets of some kinds.
 
-    `batches` have the schema HOT, `lookup` numbers contents, `nodes` holds these numbers, shape (n, parts). A bucket of
-    texts is one of bodies and one of captions: the two are never compared.
+    `batches` have the schema HOT, `lookup` numbers contents, `nodes` holds these numbers, shape (n, parts), and
+    `modalities` says what each part is. A bucket of texts is one of bodies and one of captions: the two are never
+    compared.
     """
     hot: dict[str, Mask] = {}
     numbers: dict[tuple[str, int, int], int] = {}
@@ -55,7 +56,7 @@ def gather(
         for kind, rows in by_kind(batch, content >= 0):
             hot.setdefault(kind, np.zeros(len(lookup), bool))[content[rows]] = True
             groups, inverse = np.unique(batch["group"].to_numpy()[rows], return_inverse=True)
-            for part in _parts(kind) if kind in kinds else []:
+            for part in _parts(kind, modalities) if kind in kinds else []:
                 number = [numbers.setdefault((kind, part, group), len(numbers)) for group in groups.tolist()]
                 at, node = holders(part).of(content[rows])
                 packed.append((np.array(number, np.uint64)[inverse[at]] << np.uint64(32)) | node.astype(np.uint64))
@@ -78,8 +79,8 @@ class _Holders:
         return place, self._node[start[place] + within]
 
 
-def _parts(kind: str) -> list[int]:
-    return [part for part, modality in enumerate(PARTS.values()) if modality == EVIDENCE[kind][0]]
+def _parts(kind: str, modalities: Sequence[str]) -> list[int]:
+    return [part for part, modality in enumerate(modalities) if modality == EVIDENCE[kind].modality]
 
 
 def _csr(packed: Keys, count: int) -> tuple[Rows, Small]:

@@ -52,7 +52,7 @@ class Nodes:
     def part_sets(self) -> set[tuple[int, ...]]:
         """Return the sets of parts that nodes have."""
         places = range(self.contents.shape[1])
-        bits = np.unique((self.contents >= 0) @ (1 << np.array(places)))
+        bits = np.unique((self.contents >= 0) @ (1 << np.arange(len(places))))
         return {tuple(part for part in places if bit >> part & 1) for bit in bits.tolist()}
 
 

@@ -15,15 +15,14 @@ import pyarrow.compute as pc
 from dedupver import params
 from dedupver.index.lsh import distinct
 from dedupver.resolve.evidence import by_number, pair_key
-from dedupver.schema import EVIDENCE, PARTS
+from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dedupver.digests import Rows
     from dedupver.resolve.evidence import Evidence, Mask, Scores
 
-NAMES: Final = tuple(PARTS)
 REVIEW: Final = -1
 """Stands for the rule of an edge that a person drew."""
 
@@ -70,18 +69,25 @@ class Edges(NamedTuple):
 NO_EDGES: Final = Edges._make(np.empty(0, t) for t in (np.int64, np.int64, np.float32, np.float32, np.int64, np.int64))
 
 
-def parse(settings: params.Dedup, parts_met: set[tuple[int, ...]]) -> list[Rule]:
-    """Return the conjunctions that params' rules stand for, given the sets of parts that records have."""
+def parse(settings: params.Dedup, names: Mapping[str, str], parts_met: set[tuple[int, ...]]) -> list[Rule]:
+    """Return the conjunctions that params' rules stand for, given the parts that records have, and the sets of these.
+
+    `names` maps the parts to their modalities. A rule that speaks of another part holds for no record.
+    """
     rules = []
     for given in settings.rules:
+        if not {term.partition(".")[0] for term in given} <= {*names, "every", "content"}:
+            continue
         text = "{" + ", ".join(f"{term}: {value}" for term, value in given.items()) + "}"
         whole = [value for term, value in given.items() if term in {"every", "content"}]
-        named = [_term(term, value, settings) for term, value in given.items() if term not in {"every", "content"}]
+        named = [
+            _term(term, value, names, settings) for term, value in given.items() if term not in {"every", "content"}
+        ]
         if not whole:
             rules.append(Rule(text, tuple(named), same_parts=False))
         for parts in sorted(parts_met) if whole else []:
             if {t.part for t in named} <= set(parts):
-                every = [_part_term(part, whole[0], settings) for part in parts]
+                every = [_part_term(part, whole[0], names, settings) for part in parts]
                 rules.append(Rule(text, (*every, *named), same_parts=True))
     return rules
 
@@ -130,8 +136,8 @@ def judge(rules: list[Rule], nodes: Rows, left: Rows, right: Rows, evidence: Evi
     return _strongest(found)
 
 
-def describe(rule: Rule, left: Rows, right: Rows, evidence: Evidence) -> pa.Array:
-    """Return the evidence between nodes, shapes (m, parts), under a rule: `image.phash=0.969,caption=exact`."""
+def describe(rule: Rule, names: Sequence[str], left: Rows, right: Rows, evidence: Evidence) -> pa.Array:
+    """Return the evidence between nodes, shapes (m, names), under a rule: `image.phash=0.969,caption=exact`."""
     said: dict[str, Mask] = {}
     words = []
 
@@ -142,10 +148,14 @@ def describe(rule: Rule, left: Rows, right: Rows, evidence: Evidence) -> pa.Arra
 
     for term in rule.terms:
         a, b = left[:, term.part], right[:, term.part]
-        say(NAMES[term.part], a == b, pa.scalar("exact"))
+        say(names[term.part], a == b, pa.scalar("exact"))
         for kind, floor in term.at_least.items():
             score = evidence.of(kind, a, b, floor)
-            say(f"{NAMES[term.part]}.{EVIDENCE[kind][1]}", (a != b) & (score >= np.float32(floor)), six_digits(score))
+            say(
+                f"{names[term.part]}.{EVIDENCE[kind].measure}",
+                (a != b) & (score >= np.float32(floor)),
+                six_digits(score),
+            )
     return pc.binary_join_element_wise(*words, ",", null_handling="skip")
 
 
@@ -155,19 +165,19 @@ def six_digits(scores: Scores) -> pa.Array:
     return pa.array([f"{score:.6g}" for score in distinct.tolist()], pa.string()).take(pa.array(inverse))
 
 
-def _term(term: str, value: float | str, settings: params.Dedup) -> Term:
-    part = NAMES.index(term.partition(".")[0])
-    kind = params.evidence_of(term)
+def _term(term: str, value: float | str, names: Mapping[str, str], settings: params.Dedup) -> Term:
+    part = list(names).index(term.partition(".")[0])
+    kind = params.evidence_of(term, names)
     if isinstance(value, float) and kind:
         return Term(part, {kind: value})
-    return _part_term(part, str(value), settings)
+    return _part_term(part, str(value), names, settings)
 
 
-def _part_term(part: int, value: float | str, settings: params.Dedup) -> Term:
+def _part_term(part: int, value: float | str, names: Mapping[str, str], settings: params.Dedup) -> Term:
     if value == "exact":
         return Term(part)
-    modality = PARTS[NAMES[part]]
-    return Term(part, {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k][0] == modality})
+    modality = list(names.values())[part]
+    return Term(part, {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k].modality == modality})
 
 
 def _strongest(found: Iterable[Edges]) -> Edges:

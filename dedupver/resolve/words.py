@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from dedupver.digests import equal_parts
 from dedupver.resolve import rules
-from dedupver.resolve.rules import NAMES, Rule, Term
+from dedupver.resolve.rules import Rule, Term
 from dedupver.schema import EVIDENCE, REPORTED, SAID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dedupver import params
     from dedupver.digests import Rows
     from dedupver.resolve.evidence import Evidence, Mask
@@ -24,20 +26,15 @@ if TYPE_CHECKING:
 KINDS: Final = [*EVIDENCE, "exact"]
 """An edge's kind in words; -1, where every part is equal, is the last."""
 
-METHODS: Final = [*(measure for _, measure in EVIDENCE.values()), "content", "sha256", "review"]
+METHODS: Final = [*(kind.measure for kind in EVIDENCE.values()), "content", "sha256", "review"]
 CONTENT: Final = METHODS.index("content")
-
-EQUAL: Final = [
-    ",".join(f"{name}=exact" for name in itertools.compress(NAMES, bits))
-    for bits in itertools.product((0, 1), repeat=len(NAMES))
-]
-"""The evidence between equal records, by the bits that say which parts they have, the first part's the highest."""
 
 
 @dataclass(frozen=True)
 class Judged:
     """Records and nodes, and what became of them."""
 
+    names: Mapping[str, str]  # of the parts, with their modalities
     records: pa.Table  # columns of RECORD
     nodes: Nodes
     representative: Rows  # of each record: a row, or -1
@@ -74,13 +71,34 @@ def said(judged: Judged) -> pa.Table:
 
 def reported(judged: Judged, settings: params.Dedup) -> pa.Table:
     """Return pairs of kept records that resemble each other by evidence that drops nothing by itself."""
-    image, caption, text = (NAMES.index(n) for n in ("image", "caption", "text"))
-    similar: dict[str, float] = {k: settings.thresholds.of(k) for k in settings.similar if EVIDENCE[k][0] == "image"}
+    place = {name: at for at, name in enumerate(judged.names)}
     tables = [
-        _reported(judged, "same_image_other_caption", [image, caption], Term(image, similar)),
-        _reported(judged, "similar_text", [text], Term(text, {"text_embedding": settings.thresholds.text_embedding})),
+        _reported(judged, case, [place[part] for part in parts], Term(place[parts[0]], at_least))
+        for case, (parts, at_least) in cases(judged.names, settings).items()
     ]
-    return pa.concat_tables(tables).sort_by([(name, "ascending") for name in REPORTED.names])
+    found = pa.concat_tables([REPORTED.empty_table(), *tables])
+    return found.sort_by([(name, "ascending") for name in REPORTED.names])
+
+
+def cases(names: Mapping[str, str], settings: params.Dedup) -> dict[str, tuple[list[str], dict[str, float]]]:
+    """Return what is reported of records with some parts: the parts they must have, and how alike the first must be.
+
+    The same image with another caption; and of each modality the first part, alike by what `similar` leaves out.
+    """
+    found: dict[str, tuple[list[str], dict[str, float]]] = {}
+    if {"image", "caption"} <= names.keys():
+        found["same_image_other_caption"] = ["image", "caption"], _at_least("image", settings, similar=True)
+    for modality in dict.fromkeys(names.values()):
+        name = next(name for name, its in names.items() if its == modality)
+        if at_least := _at_least(modality, settings, similar=False):
+            found[f"similar_{name}"] = [name], at_least
+    return found
+
+
+def _at_least(modality: str, settings: params.Dedup, *, similar: bool) -> dict[str, float]:
+    """Return the thresholds of the kinds that `similar` names, or of the others."""
+    kinds = [k for k, kind in EVIDENCE.items() if kind.modality == modality and (k in settings.similar) == similar]
+    return {kind: settings.thresholds.of(kind) for kind in kinds}
 
 
 def _reported(judged: Judged, case: str, parts: list[int], term: Term) -> pa.Table:
@@ -111,12 +129,18 @@ def _same_bytes(parts: pa.ChunkedArray, a: Rows, b: Rows) -> Mask:
 def _evidence(judged: Judged, rows: Rows, edge: Rows, near: Mask, equal: Mask) -> pa.Array:
     """Return the evidence of each dropped record; that of an edge is written once."""
     used, place = np.unique(edge[near], return_inverse=True)
-    words = pa.concat_arrays([_of_edges(judged, used), pa.array([*EQUAL, "review=same"])])
+    words = pa.concat_arrays([_of_edges(judged, used), pa.array([*_equal(judged.names), "review=same"])])
     at = np.full(len(rows), len(words) - 1)
     at[near] = place
-    highest_first = 1 << np.arange(len(NAMES))[::-1]
+    highest_first = 1 << np.arange(len(judged.names))[::-1]
     at[equal] = len(used) + (judged.nodes.parts[rows[equal]] >= 0) @ highest_first
     return words.take(pa.array(at))
+
+
+def _equal(names: Mapping[str, str]) -> list[str]:
+    """Return the evidence between equal records, by the bits that say which parts they have, the first highest."""
+    every = itertools.product((0, 1), repeat=len(names))
+    return [",".join(f"{name}=exact" for name in itertools.compress(names, bits)) for bits in every]
 
 
 def _of_edges(judged: Judged, used: Rows) -> pa.Array:
@@ -126,7 +150,7 @@ def _of_edges(judged: Judged, used: Rows) -> pa.Array:
         mine = np.flatnonzero(edges.rule[used] == number)
         left, right = (judged.nodes.contents[end[used[mine]]] for end in (edges.left, edges.right))
         by_rule.append(mine)
-        words.append(rules.describe(rule, left, right, judged.evidence))
+        words.append(rules.describe(rule, list(judged.names), left, right, judged.evidence))
     return pa.concat_arrays(words).take(pa.array(np.argsort(np.concatenate(by_rule))))
 
 

@@ -1,0 +1,54 @@
+"""Images: their decoded pixels are their content; a perceptual hash and an embedding are their fingerprints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from dedupver.fingerprint import image
+from dedupver.fingerprint.look import Look, Sink, encoder, one_by_one
+from dedupver.schema import Unreadable
+
+if TYPE_CHECKING:
+    from dedupver import params
+    from dedupver.fingerprint.prints import Arrays
+
+
+def look(settings: params.Image, sink: Sink) -> Look:
+    """Return the look at images."""
+    return partial(one_by_one, sink=sink, see=partial(_see, settings=settings))
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image that can be read (look.Seen)."""
+
+    pixels: npt.NDArray[np.uint8]
+    code: npt.NDArray[np.uint64]
+    structured: bool  # its hash and vector say enough to be compared
+    model: str | None
+    content: bytes
+    sizes: dict[str, int]
+
+    def arrays(self) -> Arrays:
+        """Return the hash, whether it says something, and the vector."""
+        arrays: Arrays = {"phash": self.code[None], "phash.valid": np.array([self.structured])}
+        if self.model:
+            model = encoder(self.model)
+            nothing = np.full((1, model.dim), np.nan, np.float32)
+            arrays["embedding"] = model.encode([self.pixels]) if self.structured else nothing
+        return arrays
+
+
+def _see(data: bytes, settings: params.Image) -> _Image:
+    how = image.Decoding(settings.max_pixels, settings.frame, settings.background)
+    pixels = image.decode(data, how)
+    information, code = image.look(pixels, settings.hash_size)
+    if information == "blank":
+        raise Unreadable("blank_image", "one colour")
+    size = {"pixels": pixels.shape[0] * pixels.shape[1]}
+    return _Image(pixels, code, information == "ok", settings.encoder, image.pixel_digest(pixels), size)

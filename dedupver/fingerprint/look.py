@@ -1,0 +1,98 @@
+"""What every modality's module is: a look at byte strings that says what they hold, and fingerprints what is new."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from dedupver.fingerprint.encoder import Encoder, open_encoder
+from dedupver.fingerprint.prints import Arrays, Prints
+from dedupver.fingerprint.rows import Found
+from dedupver.fingerprint.strings import Strings
+from dedupver.schema import SIZES, Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dedupver.digests import Digests, Rows
+    from dedupver.fingerprint.known import Known
+
+Look = Callable[[Strings], Found]
+"""Says what each of n byte strings that nobody has met holds: its normalised content, its size, or why it has none."""
+
+
+class Sink:
+    """Where the fingerprints of one modality go, in one chunk."""
+
+    def __init__(self, known: Known, verdicts: list[Unreadable]) -> None:
+        """Take what the base knows, and the list of all reasons why something can't be read."""
+        self._known, self._verdicts = known, verdicts
+        self.prints = Prints()
+
+    def lacking(self, contents: Digests, rows: Rows) -> Rows:
+        """Return those of some rows whose content neither the base nor this chunk has; equal ones once.
+
+        They count as met: `add` must follow, with their fingerprints in this order.
+        """
+        new = rows[~self._known.contents.has(contents[rows])]
+        return new[number(self.prints.number, [bytes(contents[row]) for row in new])[1]]
+
+    def add(self, arrays: Arrays) -> None:
+        """Take the fingerprints of contents that were lacking, a row each."""
+        self.prints.add(arrays)
+
+    def verdict(self, verdict: Unreadable) -> int:
+        """Return the number of a reason why something can't be read."""
+        self._verdicts.append(verdict)
+        return len(self._verdicts) - 1
+
+
+class Seen(Protocol):
+    """What is in one byte string."""
+
+    @property
+    def content(self) -> bytes:
+        """Return the digest of what is normalised, 32 bytes."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Return how much it is, by name in SIZES."""
+
+    def arrays(self) -> Arrays:
+        """Return its fingerprints, one row each."""
+
+
+def one_by_one(strings: Strings, sink: Sink, see: Callable[[bytes], Seen]) -> Found:
+    """Look at each byte string alone; `see` raises Unreadable for one that holds nothing."""
+    found = Found.nothing(len(strings))
+    for row, string in enumerate(strings):
+        try:
+            seen = see(bytes(string))
+        except Unreadable as verdict:
+            found.verdict[row] = sink.verdict(verdict)
+            continue
+        found.content[row] = np.frombuffer(seen.content, np.uint8)
+        found.size[row] = [seen.sizes.get(name, 0) for name in SIZES]
+        if len(sink.lacking(found.content, np.array([row]))):
+            sink.add(seen.arrays())
+    return found
+
+
+def number(met: dict[bytes, int], digests: Sequence[bytes]) -> tuple[Rows, Rows]:
+    """Number digests in the order in which they are met.
+
+    Returns the number of each, and the rows in which one is met for the first time.
+    """
+    before = len(met)
+    numbers = np.array([met.setdefault(digest, len(met)) for digest in digests], np.int64)
+    highest = np.maximum.accumulate(np.append(before - 1, numbers))
+    return numbers, np.flatnonzero(highest[1:] > highest[:-1])
+
+
+@functools.lru_cache(maxsize=4)
+def encoder(spec: str) -> Encoder:
+    """Open an encoder, once in a process."""
+    return open_encoder(spec)

@@ -1,0 +1,50 @@
+"""Texts: their normal form is their content; shingle sets and an embedding are their fingerprints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dedupver.digests import of_list
+from dedupver.fingerprint import text
+from dedupver.fingerprint.look import Look, Sink, encoder
+from dedupver.fingerprint.normal import normal_forms
+from dedupver.fingerprint.rows import Found
+from dedupver.schema import SIZES, Unreadable
+
+if TYPE_CHECKING:
+    from dedupver import params
+    from dedupver.fingerprint.prints import Arrays
+    from dedupver.fingerprint.strings import Strings
+
+_EMPTY: Final = Unreadable("empty_text", "nothing but white space")
+_CHARS: Final = SIZES.index("chars")
+
+
+def look(settings: params.Text, sink: Sink) -> Look:
+    """Return the look at texts."""
+    empty = sink.verdict(_EMPTY)
+
+    def at(strings: Strings) -> Found:
+        forms, chars = normal_forms(strings)
+        found = Found.nothing(len(strings))
+        found.content[:] = of_list(forms.sha256())
+        found.size[:, _CHARS] = chars
+        found.verdict[chars == 0] = empty
+        fresh = sink.lacking(found.content, np.flatnonzero(chars))
+        if len(fresh):
+            sink.add(_arrays(forms.take(fresh), settings))
+        return found
+
+    return at
+
+
+def _arrays(forms: Strings, settings: params.Text) -> Arrays:
+    sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens)
+    arrays: Arrays = {"sets": sets}
+    if settings.encoder:
+        vectors = encoder(settings.encoder).encode([str(form, "utf-8") for form in forms])
+        vectors[sets.sizes == 0] = np.nan  # a text too short for shingles says too little for a vector as well
+        arrays["embedding"] = vectors
+    return arrays

@@ -1,0 +1,135 @@
+"""How fingerprints of each structure are compared: exactly, a pair or some with all of a segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dedupver.digests import Rows
+from dedupver.index import codes, hnsw, sets
+from dedupver.schema import EVIDENCE
+
+if TYPE_CHECKING:
+    from dedupver.index.segment import Segment
+    from dedupver.schema import Kind
+
+Scores = npt.NDArray[np.float32]
+Pairs = tuple[Rows, Rows, Scores]
+"""(place in the sample, row of a segment, score) of pairs at or above the floor, ascending."""
+Nearest = Callable[["Segment"], Pairs]
+"""Lists the pairs of a sample with a segment, by brute force; of each place the first `cap` but its own."""
+
+_TOGETHER: Final = 16  # codes or vectors compared with all others in one pass
+
+
+class Structure(Protocol):
+    """What the index asks of a structure."""
+
+    def comparable(self, kind: Kind, segment: Segment) -> Rows:
+        """Return the rows of a segment that have a fingerprint which says enough to be compared."""
+
+    def similarity(  # noqa: PLR0913, PLR0917 - rows of two segments
+        self, kind: Kind, a: Segment, ai: Rows, b: Segment, bi: Rows, at_least: float
+    ) -> Scores:
+        """Return the exact similarity of pairs of rows, shape (m,); 0 may stand for any below `at_least`."""
+
+    def nearest(self, kind: Kind, new: Segment, chosen: Rows, floor: float, cap: int) -> Nearest:
+        """Return what lists, by brute force, the pairs of some comparable rows of the new segment."""
+
+
+def similarity(  # noqa: PLR0913, PLR0917 - rows of two segments
+    kind: str, a: Segment, ai: Rows, b: Segment, bi: Rows, at_least: float = 0
+) -> Scores:
+    """Return the exact similarity of rows `ai` of one segment with rows `bi` of another; shape (m,).
+
+    For a pair that does not reach `at_least` 0 may stand.
+    """
+    what = EVIDENCE[kind]
+    return STRUCTURES[what.structure].similarity(what, a, ai, b, bi, at_least)
+
+
+class _Sets:
+    """Sets of hashes: MinHash proposes, Jaccard decides."""
+
+    def comparable(self, kind: Kind, segment: Segment) -> Rows:
+        return np.flatnonzero(segment.sets(kind.modality).sizes)
+
+    def similarity(  # noqa: PLR0913, PLR0917 - as Structure has it
+        self, kind: Kind, a: Segment, ai: Rows, b: Segment, bi: Rows, at_least: float
+    ) -> Scores:
+        return sets.jaccard(a.sets(kind.modality), ai, b.sets(kind.modality), bi, at_least)
+
+    def nearest(self, kind: Kind, new: Segment, chosen: Rows, floor: float, cap: int) -> Nearest:
+        postings = sets.Postings.of(new.sets(kind.modality), chosen)
+
+        def near(segment: Segment) -> Pairs:
+            own = chosen if segment is new else None
+            return sets.neighbours(postings, segment.sets(kind.modality), floor, cap, own)
+
+        return near
+
+
+class _Codes:
+    """Bit codes: Hamming distance."""
+
+    def comparable(self, kind: Kind, segment: Segment) -> Rows:
+        return segment.codes(kind)[1]
+
+    def similarity(self, kind: Kind, a: Segment, ai: Rows, b: Segment, bi: Rows, _: float) -> Scores:
+        left, right = a.every(kind)[ai], b.every(kind)[bi]
+        both = a.valid(kind)[ai] & b.valid(kind)[bi]
+        return np.where(both, codes.similarity(left, right), np.float32(0))
+
+    def nearest(self, kind: Kind, new: Segment, chosen: Rows, floor: float, cap: int) -> Nearest:
+        mine = new.every(kind)[chosen]
+        return _by_pair(codes.neighbours, mine, chosen, new, lambda segment: segment.codes(kind), floor, cap)
+
+
+class _Vectors:
+    """Unit vectors: cosine."""
+
+    def comparable(self, kind: Kind, segment: Segment) -> Rows:
+        return segment.vectors(kind)[1]
+
+    def similarity(self, kind: Kind, a: Segment, ai: Rows, b: Segment, bi: Rows, _: float) -> Scores:
+        return np.nan_to_num(hnsw.cosine(a.every(kind), ai, b.every(kind), bi), nan=0.0)
+
+    def nearest(self, kind: Kind, new: Segment, chosen: Rows, floor: float, cap: int) -> Nearest:
+        mine = new.every(kind)[chosen]
+        return _by_pair(hnsw.exact_neighbours, mine, chosen, new, lambda segment: segment.vectors(kind), floor, cap)
+
+
+STRUCTURES: Final[dict[str, Structure]] = {"sets": _Sets(), "codes": _Codes(), "vectors": _Vectors()}
+
+
+def _by_pair(  # noqa: PLR0913, PLR0917 - a measurement has this many settings
+    compare: Callable[[Any, Any, float], Pairs],
+    mine: npt.NDArray[Any],
+    chosen: Rows,
+    new: Segment,
+    values: Callable[[Segment], tuple[npt.NDArray[Any], Rows]],
+    floor: float,
+    cap: int,
+) -> Nearest:
+    def near(segment: Segment) -> Pairs:
+        (theirs, rows), own = values(segment), chosen if segment is new else None
+        parts = []
+        for start in range(0, len(mine), _TOGETHER):
+            place, at, score = compare(mine[start : start + _TOGETHER], theirs, floor)
+            parts.append(_first_others(own, start + place, rows[at], score, cap))
+        place, row, score = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return place, row, score
+
+    return near
+
+
+def _first_others(own: Rows | None, place: Rows, row: Rows, score: Scores, cap: int) -> Pairs:
+    """Return the first `cap` pairs of each place, without those of a row with itself."""
+    if own is not None:
+        other = row != own[place]
+        place, row, score = place[other], row[other], score[other]
+    first = np.arange(len(place)) - np.searchsorted(place, place) < cap
+    return place[first], row[first], score[first]

@@ -1,0 +1,106 @@
+"""New fingerprints against the base's segments and among themselves → verified matches, and one new segment.
+
+Nothing here depends on a threshold: every verified match at or above the floor is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dedupver import store
+from dedupver.digests import Digests, Rows, order, to_column
+from dedupver.index import recall
+from dedupver.index.segment import Index, Segment
+from dedupver.match import codes, sets, vectors
+from dedupver.match.found import Found, Hot, Job
+from dedupver.schema import EVIDENCE, HOT, MATCH, RECALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from dedupver import params
+
+SEARCHES: Final[dict[str, Callable[[str, Job], tuple[list[Found], list[Hot]]]]] = {
+    "sets": sets.search,
+    "codes": codes.search,
+    "vectors": vectors.search,
+}
+"""What finds the matches of a kind, by the structure of its fingerprints."""
+
+
+def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) -> tuple[dict[str, Any], pa.Table]:
+    """Make `out` the segment of the fingerprints in `prints`; return counts and the measured recall (RECALL)."""
+    out.mkdir(parents=True)
+    for path in sorted(prints.glob("*.npy")):
+        store.link(path, out / path.name, "copy")
+    store.link(prints / "contents.parquet", out / "contents.parquet", "copy")
+    job = Job(Segment(out), base, settings)
+    counts = _write_matches(job)
+    return counts, _recall(job)
+
+
+def _write_matches(job: Job) -> dict[str, Any]:
+    """Write what the searches find, tables and graphs; return counts by kind."""
+    counts, matches, hot = {}, [MATCH.empty_table()], [HOT.empty_table()]
+    for kind in sorted(EVIDENCE):  # tables are sorted by kind first
+        if not job.new.size(EVIDENCE[kind].modality):
+            counts[kind] = 0
+            continue
+        found, crowded = SEARCHES[EVIDENCE[kind].structure](kind, job)
+        matches.append(_match_table(kind, job, found))
+        hot.append(_hot_table(kind, job, crowded))
+        counts[kind] = matches[-1].num_rows
+    store.write_table(job.new.path / "matches.parquet", pa.concat_tables(matches).combine_chunks(), MATCH)
+    members = store.write_table(job.new.path / "hot.parquet", pa.concat_tables(hot).combine_chunks(), HOT)
+    return {"matches": counts, "hot_members": members}
+
+
+def _recall(job: Job) -> pa.Table:
+    """Measure each kind's search on a fixed sample (schema RECALL)."""
+    sample, cap, floor = job.settings.recall_sample, job.settings.bucket_cap, job.settings.floor
+    tables = [
+        recall.measure(kind, job.new, job.base.segments, floor=floor.of(kind), sample=sample, cap=cap)
+        for kind in EVIDENCE
+    ]
+    return pa.concat_tables([*tables, RECALL.empty_table()])
+
+
+def _match_table(kind: str, job: Job, found: list[Found]) -> pa.Table:
+    """Return the matches (schema MATCH), sorted; rows of the new segment are in order of digest already."""
+    if not found:
+        return MATCH.empty_table()
+    left, score = np.concatenate([f.left for f in found]), np.concatenate([f.score for f in found])
+    right = _contents(kind, job, found, [f.right for f in found])
+    rows = _by(left, right)
+    columns = [to_column(job.new.content(EVIDENCE[kind].modality)[left[rows]]), to_column(right[rows])]
+    return _table(MATCH, kind, [*columns, pa.array(score[rows])])
+
+
+def _hot_table(kind: str, job: Job, hot: list[Hot]) -> pa.Table:
+    """Return the members of hot buckets (schema HOT), sorted."""
+    if not hot:
+        return HOT.empty_table()
+    group = np.concatenate([h.group for h in hot])
+    content = _contents(kind, job, hot, [h.row for h in hot])
+    rows = _by(group, content)
+    return _table(HOT, kind, [pa.array(group[rows]), to_column(content[rows])])
+
+
+def _contents(kind: str, job: Job, parts: Sequence[Found | Hot], rows: list[Rows]) -> Digests:
+    contents = [job.segment(p.segment).content(EVIDENCE[kind].modality) for p in parts]
+    return np.concatenate([content[r] for content, r in zip(contents, rows, strict=True)])
+
+
+def _by(first: npt.NDArray[Any], digests: Digests) -> Rows:
+    """Return the rows in order of a number and then of a digest."""
+    rows = order(digests)
+    return rows[np.argsort(first[rows], kind="stable")]
+
+
+def _table(schema: pa.Schema, kind: str, columns: list[pa.Array]) -> pa.Table:
+    return pa.Table.from_arrays([pa.repeat(kind, len(columns[0])), *columns], schema=schema)
