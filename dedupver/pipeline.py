@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import __version__, engine, history, manifest, match, publish, records, report, store
-from dedupver.fingerprint import batch, merge
+from dedupver import __version__, manifest, report, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import Project
 from dedupver.resolve import words
@@ -42,9 +41,16 @@ from dedupver.schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dedupver.fingerprint.batch import Chunk
+
+# ruff: noqa: PLC0415 - a stage imports what it runs itself: a process runs one stage, and starts in half the time
+
 
 def fingerprint(project: Project) -> dict[str, Any]:
     """Read the source and fingerprint the contents that the base does not know."""
+    from dedupver import engine
+    from dedupver.fingerprint import batch, merge
+
     batches = project.batches()
     base = project.base_index(project.printed_with())
     with store.building(project.build / "fingerprint") as out:
@@ -62,6 +68,8 @@ def fingerprint(project: Project) -> dict[str, Any]:
 
 def match_(project: Project) -> dict[str, Any]:
     """Find verified matches of what is new, and write the index: the base's segments and one more."""
+    from dedupver import match
+
     given = project.params
     base = project.base_index(project.built_with())
     prints = store.verified(project.build / "fingerprint")
@@ -83,6 +91,8 @@ def match_(project: Project) -> dict[str, Any]:
 
 def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
+    from dedupver import history
+
     given = project.params
     index = Index.open(project.index)
     measured = store.read_table(store.verified(project.build / "match") / "recall.parquet", RECALL)
@@ -177,6 +187,8 @@ def _read_records(project: Project) -> pa.Table:
 
 
 def _publish(project: Project, decisions: pa.Table) -> int:
+    from dedupver import publish
+
     given = project.params
     kept = decisions.filter(pc.and_(pc.equal(decisions["action"], "keep"), pc.equal(decisions["role"], "data")))
     if given.source.mode == "snapshot":
@@ -267,23 +279,26 @@ class _alone:  # noqa: N801 - reads as a statement: with _alone(root)
         self.path.unlink(missing_ok=True)
 
 
-def _is_small(chunks: Sequence[batch.Chunk]) -> bool:
+def _is_small(chunks: Sequence[Chunk]) -> bool:
     """Return whether one process is done with the chunks before a second one would have started."""
     files = {chunk.root / path for chunk in chunks for path in chunk.task.paths}
     return sum(path.lstat().st_size for path in files) < SMALL
 
 
-def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[batch.Chunk]:
+def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[Chunk]:
     """Cut a batch of the source into what one worker does at a time."""
+    from dedupver import records
+    from dedupver.fingerprint.batch import Chunk
+
     given = project.params
     known = tuple(segment.path / "contents.parquet" for segment in base.segments)
     return [
-        batch.Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}")
+        Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}")
         for number, task in enumerate(records.plan(root, given.source))
     ]
 
 
-def _chunk_name(chunk: batch.Chunk) -> str:
+def _chunk_name(chunk: Chunk) -> str:
     paths = chunk.task.paths
     return f"{paths[0]} and {len(paths) - 1} more files" if len(paths) > 1 else paths[0]
 

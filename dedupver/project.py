@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dedupver import manifest, params, store
-from dedupver.fingerprint.encoder import open_encoder
 from dedupver.index.segment import Index
 from dedupver.schema import DECISION, ParamsError, SourceError, StateError
 
@@ -80,8 +79,10 @@ class Project:
 
     def printed_with(self) -> dict[str, Any]:
         """Return the settings and the models that decide what a fingerprint is."""
+        from dedupver.fingerprint.encoder import find_model  # noqa: PLC0415 - only two of the stages ask
+
         models = {
-            name: open_encoder(spec).digest if spec else None
+            name: find_model(spec).digest if spec else None
             for name, spec in (
                 ("text", self.params.fingerprint.text.encoder),
                 ("image", self.params.fingerprint.image.encoder),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import imagehash
-import numba
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -105,13 +104,13 @@ def test_no_pair_is_lost_unmarked() -> None:
     assert all((a, b) in listed or (found.hot_queries[a] and found.hot_codes[b]) for a, b in true)
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
-    """One thread and all give equal arrays."""
-    rows, threads = some(3000, 1, 6), numba.get_num_threads()
+def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread and four give equal arrays."""
+    rows = some(3000, 1, 6)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "4")
     many = scan(rows, rows, 5, 20, triangle=True)
-    numba.set_num_threads(1)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
     one = scan(rows, rows, 5, 20, triangle=True)
-    numba.set_num_threads(threads)
     assert all(np.array_equal(getattr(many, name), getattr(one, name)) for name in many.__dataclass_fields__)
 
 

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from dedupver.compiled import njit
 
 _MARK: Final = "▁"
 _MARKS: Final = [

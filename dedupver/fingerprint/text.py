@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from dedupver.compiled import njit
 from dedupver.fingerprint.ragged import Ragged
 
 if TYPE_CHECKING:

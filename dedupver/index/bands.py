@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from dedupver.compiled import njit, threads
 from dedupver.index.minhash import EMPTY, lower, permutations
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _some_bands(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed 
         block = slice(at, at + _BLOCK)
         _hash(sets.offsets, sets.values, contents[block], a, b, first, keys[:, block])
 
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         list(pool.map(hash_block, range(0, len(contents), _BLOCK)))
         yield from pool.map(lambda band: _sorted(band, contents), keys)
 

@@ -6,13 +6,14 @@ Navigable Small World graphs", 2018, as hnswlib implements it.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import hnswlib
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
 
+from dedupver.compiled import njit, threads
 from dedupver.schema import DedupverError, IntegrityError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Scores = npt.NDArray[np.float32]
 
 _HEADER: Final = 48  # bytes: six 64-bit numbers, of which the fifth and the last bound a vector
 _BLOCK: Final = 1024  # rows of a block of the exact search: 4 MiB of products
+_PAIRS: Final = 1 << 13  # pairs that a thread scores at a time
 _NUDGE: Final = 1e-4  # many equal vectors link to each other alone, an island that traps searches for all others
 _SLACK: Final = 1e-3  # more than float32 products of unit vectors can be wrong by
 
@@ -73,8 +75,17 @@ def cosine(a: Vectors, ai: Rows, b: Vectors, bi: Rows) -> Scores:
     Summed in order in 64 bits, so that it is the same on every machine; 0 where a vector is zero or not finite.
     """
     scores = np.empty(len(ai), np.float32)
-    rows = np.ascontiguousarray(ai), np.ascontiguousarray(bi)
-    _cosine(np.ascontiguousarray(a), rows[0], np.ascontiguousarray(b), rows[1], scores)
+    a, b, ai, bi = map(np.ascontiguousarray, (a, b, ai, bi))
+
+    def score(begin: int) -> None:
+        here = slice(begin, begin + _PAIRS)
+        _cosine(a, ai[here], b, bi[here], scores[here])
+
+    if len(ai) <= _PAIRS:
+        score(0)
+    else:
+        with ThreadPoolExecutor(threads()) as pool:
+            list(pool.map(score, range(0, len(ai), _PAIRS)))
     return scores
 
 
@@ -139,9 +150,9 @@ def _unit(vectors: Vectors) -> Vectors:
     return unit
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
 def _cosine(a: Vectors, ai: Rows, b: Vectors, bi: Rows, scores: Scores) -> None:
-    for i in prange(len(ai)):
+    for i in range(len(ai)):
         x, y = a[ai[i]], b[bi[i]]
         dot = xx = yy = 0.0
         for k in range(len(x)):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from dedupver.compiled import njit
 from dedupver.schema import DedupverError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from dedupver.compiled import njit
 
 if TYPE_CHECKING:
     from dedupver.fingerprint.text import Sets

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from dedupver.compiled import njit, threads
 
 if TYPE_CHECKING:
     from dedupver.fingerprint.text import Sets
@@ -39,7 +39,7 @@ def jaccard(a: Sets, ai: Rows, b: Sets, bi: Rows, at_least: float = 0) -> Scores
     if len(ai) <= _BLOCK:
         score(0)
     else:
-        with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        with ThreadPoolExecutor(threads()) as pool:
             list(pool.map(score, range(0, len(ai), _BLOCK)))
     return scores
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
+
+from dedupver.compiled import njit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

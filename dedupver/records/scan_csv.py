@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numba import njit
 
+from dedupver.compiled import njit
 from dedupver.records.cells import STRING, Sink, copy_run, marks
 
 if TYPE_CHECKING:

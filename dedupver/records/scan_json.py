@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from dedupver.compiled import njit
 from dedupver.records.cells import INT, NONE, NUMBER, OTHER, STRING, Sink, copy_run, marks
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numba
 import numpy as np
 
+from dedupver.compiled import njit
 from dedupver.resolve.rules import Edges, joined
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _start(edges: Edges, forced: Mask, buckets: Buckets) -> _State:
     )
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _wave(node: int, number: int, state: _State) -> tuple[int, int]:
     """Judge nodes up to one that comparisons not made yet may drop; return it, and how many pairs to compare.
 
@@ -128,7 +128,7 @@ def _wave(node: int, number: int, state: _State) -> tuple[int, int]:
     return node, pairs
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _may_go_on(mine: Small, number: int, pairs: int, state: _State) -> bool:
     size = 0
     for bucket in mine:
@@ -138,7 +138,7 @@ def _may_go_on(mine: Small, number: int, pairs: int, state: _State) -> bool:
     return pairs == 0 or pairs + size <= len(state.left)
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _drop(early: Rows, late: Rows, score: Scores, first: int, state: _State) -> None:
     """Drop nodes by edges of kept ones, numbered from `first` on, unless they are dropped by better ones."""
     for at in range(len(late)):
@@ -148,7 +148,7 @@ def _drop(early: Rows, late: Rows, score: Scores, first: int, state: _State) -> 
             state.best[node], state.goes_for[node], state.by[node] = score[at], early[at], first + at
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _meet(node: int, mine: Small, number: int, pairs: int, state: _State) -> int:
     """List a kept node's pairs with those after it in its buckets, once each, and forget there who is before it."""
     whole = True
