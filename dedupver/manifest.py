@@ -37,10 +37,15 @@ FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", 
 
 @dataclass(frozen=True)
 class Log:
-    """A manifest directory whose digests were checked."""
+    """A manifest directory, each of whose files is checked when it is opened."""
 
     header: dict[str, Any]
-    path: Path
+    sealed: store.Sealed
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.sealed.path
 
     @property
     def versions(self) -> list[str]:
@@ -51,7 +56,7 @@ class Log:
         self, version: str, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None
     ) -> pa.Table:
         """Return what one version decided (columns of DECISION), file by file, each sorted by id."""
-        paths = (self.path / f"{version}.{name}.parquet" for name in FILES.values())
+        paths = (self.sealed.file(f"{version}.{name}.parquet") for name in FILES.values())
         tables = (store.read_table(path, DECISION, columns, where) for path in paths)
         return pa.concat_tables([DECISION.empty_table().select(list(columns)), *tables])
 
@@ -76,24 +81,29 @@ def latest(events: pa.Table) -> pa.Table:
 
 
 def open_manifest(path: Path) -> Log:
-    """Check every file of a manifest directory against its digest and open it.
+    """Open a manifest directory; a file is checked against its digest when it is first read.
 
-    Raises IntegrityError that names the damaged file.
+    Raises IntegrityError that names the damaged file, here and there.
     """
-    store.verified(path)
-    return Log(store.read_json(path / HEADER), path)
+    sealed = store.Sealed(path)
+    return Log(store.read_json(sealed.file(HEADER)), sealed)
 
 
-def write(out: Path, base: Path | None, version: str, events: Iterator[pa.RecordBatch], header: dict[str, Any]) -> None:
-    """Write a version's files beside the base's, from its events (schema DECISION, sorted by id); the header last."""
+def write(
+    out: Path, base: Log | None, version: str, events: Iterator[pa.RecordBatch], header: dict[str, Any]
+) -> dict[str, str]:
+    """Write a version's files beside the base's, from its events (schema DECISION, sorted by id); the header last.
+
+    Returns the digests of the base's files, by name.
+    """
     versions: list[str] = []
+    shared: dict[str, str] = {}
     if base is not None:
-        parent = open_manifest(base)
-        versions = [v for v in parent.versions if v != version]
-        for path in sorted(p for p in base.iterdir() if p.name not in {HEADER, store.LISTING}):
-            store.link(path, out / path.name, "copy")
+        versions = [v for v in base.versions if v != version]
+        shared = base.sealed.share([name for name in base.sealed.sha256 if name != HEADER], out)
     _write_events(out, version, events)
     store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": [*versions, version]})
+    return shared
 
 
 def _write_events(out: Path, version: str, events: Iterator[pa.RecordBatch]) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import __version__, manifest, report, store
+from dedupver import __version__, links, manifest, report, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import Project
 from dedupver.resolve import words
@@ -72,13 +72,14 @@ def match_(project: Project) -> dict[str, Any]:
 
     given = project.params
     base = project.base_index(project.built_with())
-    prints = store.verified(project.build / "fingerprint")
-    with store.building(project.index) as out, store.building(project.build / "match") as measured:
-        for segment in base.segments:
-            store.link_tree(segment.path, out / "segments" / segment.name, "copy")
+    prints = store.Sealed(project.build / "fingerprint")
+    prints.check(name for name in prints.sha256 if name != "records.parquet")
+    stated = {f"segments/{given.version.name}/{name}": digest for name, digest in prints.sha256.items()}
+    with store.building(project.index, stated) as out, store.building(project.build / "match") as measured:
+        stated |= base.share(out)
         if any(segment.name == given.version.name for segment in base.segments):
             raise StateError(f"the base already holds {given.version.name}: name this version with `dedupver next`")
-        counts, recall = match.write_segment(prints, base, given.match, out / "segments" / given.version.name)
+        counts, recall = match.write_segment(prints.path, base, given.match, out / "segments" / given.version.name)
         names = [*(s.name for s in base.segments), given.version.name]
         write_header(out, names, project.built_with())
         store.write_table(measured / "recall.parquet", recall, RECALL)
@@ -95,14 +96,14 @@ def dedup(project: Project) -> dict[str, Any]:
 
     given = project.params
     index = Index.open(project.index)
-    measured = store.read_table(store.verified(project.build / "match") / "recall.parquet", RECALL)
+    measured = store.read_table(store.Sealed(project.build / "match").file("recall.parquet"), RECALL)
     present = history.assemble(_read_records(project), project.base_live(), given.source.mode)
     decisions, verdicts = history.decide(present, index, _reviews(project), given)
     events = history.events(decisions, present, given.version)
     with store.building(project.build / "dedup") as out:
         store.write_table(out / "decisions.parquet", decisions, DECISION)
         if events is decisions:  # there is no base
-            store.link(out / "decisions.parquet", out / "events.parquet", "copy")
+            links.link(out / "decisions.parquet", out / "events.parquet", "share")
         else:
             store.write_table(out / "events.parquet", events, DECISION)
         store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
@@ -122,18 +123,21 @@ def dedup(project: Project) -> dict[str, Any]:
 def manifest_(project: Project) -> dict[str, Any]:
     """Write the version: the log of decisions, the header, and the clean data."""
     given = project.params
-    decided = store.verified(project.build / "dedup")
-    decisions = store.read_table(decided / "decisions.parquet", DECISION, DECIDED)
+    decided = store.Sealed(project.build / "dedup")
+    decisions = store.read_table(decided.file("decisions.parquet"), DECISION, DECIDED)
     _require_sound(decisions)
     _remove(project.clean)
     project.clean.mkdir()
     written = _publish(project, decisions)
-    base = project.base / "manifest" if project.base else None
-    events = store.read_batches(decided / "events.parquet", DECISION, store.PART)
-    with store.building(project.manifest) as out:
-        manifest.write(out, base, given.version.name, events, _header(project, decisions))
+    base = manifest.open_manifest(project.base / "manifest") if project.base else None
+    events = store.read_batches(decided.file("events.parquet"), DECISION, store.PART)
+    stated: dict[str, str] = {}
+    with store.building(project.manifest, stated) as out:
+        stated |= manifest.write(out, base, given.version.name, events, _header(project, decisions))
     report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(decisions))
-    changed = store.read_table(decided / "events.parquet", DECISION, ["action"])["action"].value_counts().to_pylist()
+    changed = (
+        store.read_table(decided.file("events.parquet"), DECISION, ["action"])["action"].value_counts().to_pylist()
+    )
     changed = {row["values"]: row["counts"] for row in changed}
     return {"written": written, "changed": {name: changed.get(action, 0) for action, name in manifest.FILES.items()}}
 
@@ -181,7 +185,7 @@ def main(stage: str, release: str) -> None:
 
 def _read_records(project: Project) -> pa.Table:
     """Return the records that fingerprint read (schema BROUGHT, no version null)."""
-    read = store.read_table(store.verified(project.build / "fingerprint") / "records.parquet", BROUGHT)
+    read = store.read_table(store.Sealed(project.build / "fingerprint").file("records.parquet"), BROUGHT)
     version = pc.fill_null(read["version"], project.params.version.name)
     return read.set_column(read.num_columns - 1, BROUGHT.field("version"), version)
 
@@ -291,7 +295,7 @@ def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[Chunk]
     from dedupver.fingerprint.batch import Chunk
 
     given = project.params
-    known = tuple(segment.path / "contents.parquet" for segment in base.segments)
+    known = tuple(segment.file("contents.parquet") for segment in base.segments)
     return [
         Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}")
         for number, task in enumerate(records.plan(root, given.source))

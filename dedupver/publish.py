@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dedupver import store
+from dedupver import links, store
 from dedupver.records import lines, parquet, separated
 from dedupver.records.files import Present, kind_of, sidecar
 from dedupver.records.formats import line_format
@@ -93,7 +93,7 @@ class _Folder:
     def _link(self, path: str) -> None:
         if path not in self._linked:
             self._linked.add(path)
-            store.link(inside(self._root, path), self._place(path), self._how)
+            links.link(inside(self._root, path), self._place(path), self._how)
 
     def _place(self, path: str) -> Path:
         if path.startswith("/") or "\0" in path or not path or ".." in PurePosixPath(path).parts:

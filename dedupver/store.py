@@ -7,23 +7,23 @@ built under a temporary name and renamed when its `files.json` — the sha256 of
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dedupver import links
 from dedupver.schema import FORMAT, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -53,7 +53,7 @@ def sha256_file(path: Path) -> str:
 
 def sha256_tree(directory: Path) -> str:
     """Hex sha256 of the names and bytes of all files below `directory`."""
-    return hashlib.sha256(canonical_json(_digests(directory, _files(directory, hidden=True)))).hexdigest()
+    return hashlib.sha256(canonical_json(_digests(directory, _names(directory, hidden=True)))).hexdigest()
 
 
 @contextlib.contextmanager
@@ -220,14 +220,17 @@ def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 @contextlib.contextmanager
-def building(path: Path) -> Iterator[Path]:
-    """Give a temporary directory; when the block ends well it replaces `path`, with a listing of digests."""
+def building(path: Path, stated: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """Give a temporary directory; when the block ends well it replaces `path`, with a listing of digests.
+
+    `stated` holds digests that need not be computed again, by path below the directory: of files that `share` linked.
+    """
     temporary = path.with_name(f".{path.name}.building")
     _remove(temporary)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        seal(temporary)
+        seal(temporary, stated)
         _remove(path)
         temporary.replace(path)
         _sync(path.parent)
@@ -235,9 +238,55 @@ def building(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def seal(directory: Path) -> None:
-    """Write the listing: the sha256 of every file below `directory`."""
-    write_json(directory / LISTING, {"format": FORMAT, "sha256": _digests(directory, _files(directory))})
+def seal(directory: Path, stated: Mapping[str, str] | None = None) -> None:
+    """Write the listing: the sha256 of every file below `directory`, of some as they are stated."""
+    known = stated or {}
+    names = _names(directory)
+    digests = {name: known[name] for name in names if name in known}
+    digests |= _digests(directory, [name for name in names if name not in known])
+    write_json(directory / LISTING, {"format": FORMAT, "sha256": digests})
+
+
+class Sealed:
+    """A directory with its listing, of which each file is checked against its digest before it is opened."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read the listing.
+
+        Raises IntegrityError that names a file which is missing or not listed, or an unknown format.
+        """
+        listing = directory / LISTING
+        if not listing.is_file():
+            raise IntegrityError(f"{listing} is missing: run `dvc checkout`, or `dvc repro` to build {directory} again")
+        stated = read_json(listing)
+        if stated.get("format") != FORMAT:
+            raise IntegrityError(f"{directory} has format {stated.get('format')}, this release reads format {FORMAT}")
+        self.path, self.sha256, self._checked = directory, cast("dict[str, str]", stated["sha256"]), set[str]()
+        found = set(_names(directory))
+        for name in sorted(self.sha256.keys() ^ found):
+            _refuse(directory / name, listed=name in self.sha256)
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file, which is checked when it is first asked for.
+
+        Raises IntegrityError where it is damaged.
+        """
+        self.check([name])
+        return self.path / name
+
+    def check(self, names: Iterable[str] | None = None) -> None:
+        """Check some files, or all, those that were not yet; IntegrityError names the first that is damaged."""
+        open_ = sorted((self.sha256.keys() if names is None else set(names)) - self._checked)
+        for name, found in _digests(self.path, open_).items():
+            if found != self.sha256[name]:
+                raise _damaged(self.path / name, found, self.sha256[name])
+        self._checked |= set(open_)
+
+    def share(self, names: Iterable[str], target: Path) -> dict[str, str]:
+        """Link files below `target`, which must never be changed in place; return their digests, by name."""
+        for name in names:
+            links.link(self.path / name, target / name, "share")
+        return {name: self.sha256[name] for name in names}
 
 
 def verified(directory: Path) -> Path:
@@ -245,16 +294,7 @@ def verified(directory: Path) -> Path:
 
     Raises IntegrityError that names the first file which is missing, added or altered, or an unknown format.
     """
-    listing = directory / LISTING
-    if not listing.is_file():
-        raise IntegrityError(f"{listing} is missing: run `dvc checkout`, or `dvc repro` to build {directory} again")
-    stated = read_json(listing)
-    if stated.get("format") != FORMAT:
-        raise IntegrityError(f"{directory} has format {stated.get('format')}, this release reads format {FORMAT}")
-    expected: dict[str, str] = stated["sha256"]
-    found = _digests(directory, _files(directory))
-    for name in sorted(expected.keys() | found.keys()):
-        _verify(directory / name, expected.get(name), found.get(name))
+    Sealed(directory).check()
     return directory
 
 
@@ -269,48 +309,31 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(f"{path} is damaged ({error}): run `dvc checkout {path.parent}`") from error
 
 
-def link(source: Path, target: Path, how: str = "hardlink") -> None:
-    """Make `target` hold `source`'s bytes: by a hard link where asked for and possible, else by a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if how == "hardlink":
-        try:
-            os.link(source, target, follow_symlinks=True)
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
-                raise
-        else:
-            return
-    shutil.copyfile(source, target)
-
-
-def link_tree(source: Path, target: Path, how: str = "hardlink") -> None:
-    """`link` every file below `source` to the same place below `target`."""
-    for path in _files(source, hidden=True):
-        link(path, target / path.relative_to(source), how)
-
-
-def _digests(directory: Path, paths: Sequence[Path]) -> dict[str, str]:
+def _digests(directory: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the sha256 of files by their path below `directory`: hashing and reading leave Python's lock to others."""
-    names = [str(path.relative_to(directory)) for path in paths]
+    if len(names) == 1:
+        return {name: sha256_file(directory / name) for name in names}
     with ThreadPoolExecutor(HASHERS) as pool:
-        return dict(zip(names, pool.map(sha256_file, paths), strict=True))
+        return dict(zip(names, pool.map(lambda name: sha256_file(directory / name), names), strict=True))
 
 
-def _verify(path: Path, expected: str | None, found: str | None) -> None:
-    if expected is None:
-        raise IntegrityError(f"{path} is not in its directory's {LISTING}: remove it, or run `dvc checkout`")
-    if found is None:
+def _refuse(path: Path, *, listed: bool) -> NoReturn:
+    if listed:
         raise IntegrityError(f"{path} is missing: run `dvc checkout`")
-    if found != expected:
-        raise IntegrityError(
-            f"{path} is damaged: sha256 {found[:12]}…, expected {expected[:12]}…. Remove its copy from DVC's cache and "
-            "`dvc pull`, or rebuild it with `dvc repro --force`"
-        )
+    raise IntegrityError(f"{path} is not in its directory's {LISTING}: remove it, or run `dvc checkout`")
 
 
-def _files(directory: Path, *, hidden: bool = False) -> list[Path]:
+def _damaged(path: Path, found: str, expected: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path} is damaged: sha256 {found[:12]}…, expected {expected[:12]}…. Remove its copy from DVC's cache and "
+        "`dvc pull`, or rebuild it with `dvc repro --force`"
+    )
+
+
+def _names(directory: Path, *, hidden: bool = False) -> list[str]:
+    """Return the paths of all files below a directory, relative to it, sorted; `hidden`: the listing as well."""
     found = [p for p in directory.rglob("*") if p.is_file()]
-    return sorted(p for p in found if hidden or p != directory / LISTING)
+    return sorted(str(p.relative_to(directory)) for p in found if hidden or p != directory / LISTING)
 
 
 def _remove(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from dedupver import params, repository, store
+from dedupver import links, params, repository, store
 from dedupver.index import segment
 from dedupver.repository import dvc, git
 from dedupver.schema import FORMAT, ParamsError, StateError
@@ -92,12 +92,12 @@ def recover(root: Path) -> None:
 def build_base(root: Path, target: Path) -> None:
     """Write the base that a version following the present one has: its index and manifest; in append mode its source.
 
-    Everything is copied: index/ and manifest/ may be hard links into DVC's cache, and a base that shares the same
-    file would carry any later change of it into the cache.
+    The index and the manifest are shared with it: nothing changes them in place. The source is its owner's, who may, so
+    the base gets its own.
     """
     present = params.load(root / "params.yaml")
     for name in ("index", "manifest"):
-        store.link_tree(store.verified(root / name), target / name, "copy")
+        links.link_tree(store.verified(root / name), target / name, "share")
     stated: dict[str, Any] = {"format": FORMAT, "version": present.version.name}
     if present.source.mode == "append":
         stated["batches"] = _add_batch(root, present, target / "raw")
@@ -111,9 +111,9 @@ def _add_batch(root: Path, present: params.Params, target: Path) -> list[dict[st
     """
     batches = _batches(root)
     for each in batches:
-        store.link_tree(root / "base" / "raw" / each["version"], target / each["version"], "copy")
+        links.link_tree(root / "base" / "raw" / each["version"], target / each["version"], "copy")
     mine = target / present.version.name
-    store.link_tree(root / present.source.path, mine, "copy")
+    links.link_tree(root / present.source.path, mine, "copy")
     more = [{"version": present.version.name, "sha256": store.sha256_tree(mine)}] if mine.is_dir() else []
     return [*batches, *more]
 

@@ -69,11 +69,12 @@ def table(*rows: dict[str, object]) -> pa.Table:
 
 def log(root: Path, *versions: list[dict[str, object]]) -> manifest.Log:
     """Write a manifest of versions v1, v2 … below `root` and open it."""
-    base = None
+    base: manifest.Log | None = None
     for number, rows in enumerate(versions, start=1):
         out = root / f"m{number}"
         out.mkdir(parents=True)
         manifest.write(out, base, f"v{number}", some(table(*rows)), HEADER)
         store.seal(out)
-        base = out
-    return manifest.open_manifest(root / f"m{len(versions)}")
+        base = manifest.open_manifest(out)
+    assert base is not None
+    return base

@@ -25,8 +25,10 @@ LOGS = st.lists(st.dictionaries(st.sampled_from("abcde"), st.sampled_from(ACTION
 def write(path: Path, base: Path | None, version: str, rows: list[dict[str, Any]]) -> Path:
     """Write one version's manifest directory."""
     table = pa.Table.from_pylist(rows, schema=DECISION).sort_by("id")
-    with store.building(path) as out:
-        manifest.write(out, base, version, some(table), {"time": "2024-01-01T00:00:00Z"})
+    stated: dict[str, str] = {}
+    with store.building(path, stated) as out:
+        log = base and manifest.open_manifest(base)
+        stated |= manifest.write(out, log, version, some(table), {"time": "2024-01-01T00:00:00Z"})
     return path
 
 
@@ -96,7 +98,7 @@ def test_counts_leave_references_out() -> None:
     assert counted == {"n_in": 3, "kept": 1, "dropped": 1, "quarantined": 1, "references": 1}
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "v1.kept.parquet", "v1.audit.jsonl"])
+@pytest.mark.parametrize("name", ["manifest.json", "v1.kept.parquet"])
 def test_a_flipped_bit_is_named(tmp_path: Path, name: str) -> None:
     """No file is read before its digest is checked."""
     path = write(tmp_path / "m", None, "v1", [row("a"), near("b", "a")])
@@ -104,7 +106,18 @@ def test_a_flipped_bit_is_named(tmp_path: Path, name: str) -> None:
     data[len(data) // 2] ^= 1
     (path / name).write_bytes(data)
     with pytest.raises(IntegrityError, match=name):
-        manifest.open_manifest(path)
+        manifest.open_manifest(path).live()
+
+
+def test_a_version_does_not_state_what_the_base_did_not(tmp_path: Path) -> None:
+    """Damage to a file that is carried over unread is found in the next version as well, whoever reads it there."""
+    first = write(tmp_path / "one", None, "v1", [row("a"), near("b", "a")])
+    data = bytearray((first / "v1.audit.jsonl").read_bytes())
+    data[len(data) // 2] ^= 1
+    (first / "v1.audit.jsonl").write_bytes(data)
+    second = write(tmp_path / "two", first, "v2", [row("c")])
+    with pytest.raises(IntegrityError, match=r"two/v1\.audit\.jsonl"):
+        store.verified(second)
 
 
 def test_a_file_that_is_gone_or_too_many_is_named(tmp_path: Path) -> None:

@@ -116,13 +116,16 @@ def test_next_makes_the_present_version_the_base(project: Path) -> None:
     assert any("git tag v2" in line for line in lines)
 
 
-def test_the_base_shares_no_file_with_the_cache(project: Path) -> None:
-    """With hard links into the cache, the base is still made of files of its own when DVC gets it."""
-    dvc(project, "config", "--local", "cache.type", "hardlink")
+@pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink"])
+def test_the_base_shares_its_files_and_dvc_is_content(project: Path, kind: str) -> None:
+    """However DVC links into its cache: the next version opens, and what the cache holds stays what it was."""
+    dvc(project, "config", "--local", "cache.type", kind)
     dvc(project, "checkout", "--relink")
-    versions.build_base(project, project / ".new.building")
-    assert (project / "index" / "v1.json").stat().st_nlink > 1
-    assert all(p.stat().st_nlink == 1 for p in (project / ".new.building").rglob("*") if p.is_file())
+    cached = contents(project / ".dvc/cache/files")
+    versions.next_version(project, "v2", TIME)
+    now = contents(project / ".dvc/cache/files")
+    assert {name: now[name] for name in cached} == cached
+    assert "base" not in json.loads(dvc(project, "status", "--json", "base.dvc") or "{}")
 
 
 def test_history_grows_version_by_version(project: Path, fill_source: Fill, release_version: Release) -> None:

@@ -39,6 +39,7 @@ class Segment:
     """A handle on a segment's directory (or on freshly merged fingerprints, which have the same arrays)."""
 
     path: Path
+    index: store.Sealed | None = field(default=None, repr=False, compare=False)  # of the one it is part of
     _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -94,7 +95,7 @@ class Segment:
 
     def graph(self, kind: str) -> Path:
         """Return the path of a kind's HNSW graph."""
-        return self.path / f"{kind}.hnsw"
+        return self.file(f"{kind}.hnsw")
 
     def matches(self) -> pa.Table:
         """Return the verified matches this segment brought (schema MATCH)."""
@@ -110,12 +111,18 @@ class Segment:
             path = self.path / f"{name}.npy"
             if not path.exists():
                 return default
-            self._arrays[name] = store.read_array(path)
+            self._arrays[name] = store.read_array(self.file(path.name))
         return self._arrays[name]
 
+    def file(self, name: str) -> Path:
+        """Return the path of a file; that of an index is checked first.
+
+        Raises IntegrityError where it is damaged.
+        """
+        return self.index.file(f"segments/{self.name}/{name}") if self.index else self.path / name
+
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
-        path = self.path / name
-        return store.read_table(path, schema) if path.exists() else schema.empty_table()
+        return store.read_table(self.file(name), schema) if (self.path / name).exists() else schema.empty_table()
 
 
 @dataclass(frozen=True)
@@ -124,14 +131,24 @@ class Index:
 
     segments: tuple[Segment, ...]
     built_with: dict[str, Any]
+    sealed: store.Sealed | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> Index:
-        """Check every file of the index and open it; where nothing was released yet, an empty one."""
+        """Open an index, each of whose files is checked when it is opened; an empty one where nothing was released."""
         if not path.exists():
             return cls((), {})
-        stated = store.read_json(store.verified(path) / MANIFEST)
-        return cls(tuple(Segment(path / "segments" / name) for name in stated["segments"]), stated["built_with"])
+        sealed = store.Sealed(path)
+        stated = store.read_json(sealed.file(MANIFEST))
+        segments = (Segment(path / "segments" / name, sealed) for name in stated["segments"])
+        return cls(tuple(segments), stated["built_with"], sealed)
+
+    def share(self, out: Path) -> dict[str, str]:
+        """Check every file, and link the segments' below `out`; return the digests of these, by path."""
+        if self.sealed is None:
+            return {}
+        self.sealed.check()
+        return self.sealed.share([name for name in self.sealed.sha256 if name != MANIFEST], out)
 
     def require(self, wanted: dict[str, Any]) -> None:
         """Refuse params that disagree with those the index was built with; only the sections of `wanted` are compared.
@@ -197,7 +214,7 @@ class Index:
         return self.scorer(kind, np.concatenate([left, right]))(rows, len(left) + rows, 0)
 
     def _batches(self, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        return itertools.chain.from_iterable(store.read_batches(s.path / name, schema) for s in self.segments)
+        return itertools.chain.from_iterable(store.read_batches(s.file(name), schema) for s in self.segments)
 
 
 def write_header(out: Path, names: list[str], built_with: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedupver import store
+from dedupver import links, store
 from dedupver.digests import Digests, Rows, order, to_column
 from dedupver.index import recall
 from dedupver.index.segment import Index, Segment
@@ -37,8 +37,8 @@ def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) 
     """Make `out` the segment of the fingerprints in `prints`; return counts and the measured recall (RECALL)."""
     out.mkdir(parents=True)
     for path in sorted(prints.glob("*.npy")):
-        store.link(path, out / path.name, "copy")
-    store.link(prints / "contents.parquet", out / "contents.parquet", "copy")
+        links.link(path, out / path.name, "share")
+    links.link(prints / "contents.parquet", out / "contents.parquet", "share")
     job = Job(Segment(out), base, settings)
     counts = _write_matches(job)
     return counts, _recall(job)
