@@ -6,10 +6,11 @@ STAMP := .venv/.ready
 export HNSWLIB_NO_NATIVE := 1
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo test lint docs bench bench-full
+.PHONY: help setup demo test test-models lint docs bench bench-full
 help:
 	@echo "make demo   set up, build two versions of a real dataset with DVC in ./demo, and say what was kept and dropped"
 	@echo "make test   set up, lint, run every test"
+	@echo "make test-models  the tests of encoders that need PyTorch, in an environment of their own (gigabytes)"
 	@echo "make setup  the environment alone, in .venv"
 	@echo "make docs   write docs/cli.md from the help texts"
 	@echo "make bench  compare with other tools on some of the benchmark's data (Debian: it downloads packages with apt-get)"
@@ -38,6 +39,11 @@ lint: setup
 
 test: setup lint
 	pytest -n 2
+
+test-models: requirements.lock tests/models.txt
+	@test -d .venv-models || $(PYTHON) -m venv .venv-models
+	.venv-models/bin/python -m pip install -qq --disable-pip-version-check --requirement requirements.lock --requirement tests/models.txt
+	.venv-models/bin/python -m pytest tests/test_models.py
 
 docs: setup
 	python docs/generate_cli.py

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from benchmarks import image_tasks, tasks
 from benchmarks.bench import HERE, machine, tell
 from benchmarks.tools import Tool, run
-from dedupver.fingerprint.encoder import open_encoder
+from dedupver.fingerprint.encoders import open_encoder
 from dedupver.fingerprint.image import Decoding, decode, information
 from dedupver.schema import Unreadable
 
@@ -148,7 +148,7 @@ def load(kind: str, most: int, work: Path) -> npt.NDArray[np.float32]:
 
 
 def _of_texts(work: Path) -> Iterator[npt.NDArray[np.float32]]:
-    encoder = open_encoder("wordllama")
+    encoder = open_encoder("wordllama", "text")
     task = next(task for task in tasks.TASKS if task.name == "pieces")
     for text in dict.fromkeys(tasks.texts(tasks.prepare(task, "full", 2, work))):
         vector = encoder.encode([text])
@@ -157,7 +157,7 @@ def _of_texts(work: Path) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _of_images(work: Path) -> Iterator[npt.NDArray[np.float32]]:
-    encoder = open_encoder("efficientnet-lite0")
+    encoder = open_encoder("efficientnet-lite0", "image")
     for path in image_tasks.drawings(work):
         try:
             pixels = decode(path.read_bytes(), Decoding())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dedupver import manifest, params, store
+            modality: find_model(spec, modality).digest if spec else None
+            for modality, spec in (
 from dedupver.index.segment import Index
 from dedupver.schema import DECISION, ParamsError, SourceError, StateError
 
@@ -79,11 +81,16 @@ class Project:
 
     def printed_with(self) -> dict[str, Any]:
         """Return the settings and the models that decide what a fingerprint is."""
-        from dedupver.fingerprint.encoder import find_model  # noqa: PLC0415 - only two of the stages ask
+        from dedupver.fingerprint.encoders import find_model  # noqa: PLC0415 - only two of the stages ask
 
         models = {
+<<<<<<< HEAD
             name: find_model(spec).digest if spec else None
             for name, spec in (
+=======
+            modality: find_model(spec, modality).digest if spec else None
+            for modality, spec in (
+>>>>>>> 0fcff87 (Encoders are a package of families: ONNX models of texts as well, sentence-transformers, CLIP, SigLIP and OpenCLIP from files that are here; each segment keeps how its models answer a probe)
                 ("text", self.params.fingerprint.text.encoder),
                 ("image", self.params.fingerprint.image.encoder),
             )

@@ -20,14 +20,20 @@ import sklearn.datasets
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from dedupver.fingerprint import efficientnet
-from dedupver.fingerprint.encoder import MAX_TOKENS, Encoder, Preprocessing, open_encoder
+from dedupver.fingerprint.encoders import Encoder, find_model, open_encoder, probe
+from dedupver.fingerprint.encoders.pixels import Preprocessing, of_transformers
+from dedupver.fingerprint.encoders.static import MAX_TOKENS
+from dedupver.fingerprint.known import open_known
+from dedupver.fingerprint.look import Sink
 from dedupver.schema import ModelError
 
 _SKIMAGE = Path(skimage.__file__).parent / "data"
 _SKLEARN = Path(sklearn.datasets.__file__).parent / "images"
+
+MODALITIES = {"wordllama": "text", "efficientnet-lite0": "image"}
 
 HALF = np.float32(np.sqrt(0.5))
 """Either number of the unit vector that points between two axes."""
@@ -49,13 +55,13 @@ def installed(module: str) -> Path:
 @pytest.fixture(scope="module")
 def words() -> Encoder:
     """The default encoder of texts."""
-    return open_encoder("wordllama")
+    return open_encoder("wordllama", "text")
 
 
 @pytest.fixture(scope="module")
 def scenes() -> Encoder:
     """The default encoder of images."""
-    return open_encoder("efficientnet-lite0")
+    return open_encoder("efficientnet-lite0", "image")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,9 @@ def save_tiny(folder: Path, tensors: dict[str, npt.NDArray[Any]]) -> None:
 
 def test_mean_of_token_vectors(tiny: Path) -> None:
     """A text is the unit mean of its known tokens, whatever padding and truncation the tokenizer's file asks for."""
-    vectors = open_encoder(f"model2vec:{tiny}").encode(["north", "north east", "north zebra east", "north north east"])
+    vectors = open_encoder(f"model2vec:{tiny}", "text").encode(
+        ["north", "north east", "north zebra east", "north north east"]
+    )
     expected = [[0, 1], [HALF, HALF], [HALF, HALF], [1 / np.sqrt(5), 2 / np.sqrt(5)]]
     assert vectors.dtype == np.float32
     assert np.array_equal(vectors, np.array(expected, np.float32))
@@ -93,7 +101,7 @@ def test_mean_of_token_vectors(tiny: Path) -> None:
 
 def test_texts_without_an_embedding_are_nan(tiny: Path) -> None:
     """No token, no known token, and tokens that cancel out or are zero have no direction."""
-    encoder = open_encoder(f"potion:{tiny}")
+    encoder = open_encoder(f"potion:{tiny}", "text")
     vectors = encoder.encode(["", "zebra", "east west", "nowhere", "east"])
     assert np.isnan(vectors[:4]).all()
     assert vectors[4].tolist() == [1, 0]
@@ -108,7 +116,7 @@ def test_mapping_and_weights(tmp_path: Path) -> None:
         "weights": np.array([1, 3, 1, 4, 1], np.float64),
     }
     save_tiny(tmp_path, tensors)
-    vector = open_encoder(f"model2vec:{tmp_path}").encode(["east north"])[0]
+    vector = open_encoder(f"model2vec:{tmp_path}", "text").encode(["east north"])[0]
     assert np.allclose(vector, [0.6, 0.8], atol=1e-7)
 
 
@@ -117,14 +125,14 @@ def test_sentence_transformers_layout(tmp_path: Path) -> None:
     nested = tmp_path / "0_StaticEmbedding"
     nested.mkdir()
     save_tiny(nested, {"embedding.weight": np.eye(5, 2, dtype=np.float32)})
-    assert open_encoder(f"model2vec:{tmp_path}").encode(["east"])[0].tolist() == [0, 1]
+    assert open_encoder(f"model2vec:{tmp_path}", "text").encode(["east"])[0].tolist() == [0, 1]
 
 
 def test_table_must_hold_every_token(tmp_path: Path) -> None:
     """A table with fewer rows than the tokenizer has tokens fails when it is opened."""
     save_tiny(tmp_path, {"embeddings": np.zeros((3, 2), np.float32)})
     with pytest.raises(ModelError, match=r"model\.safetensors"):
-        open_encoder(f"model2vec:{tmp_path}")
+        open_encoder(f"model2vec:{tmp_path}", "text")
 
 
 def test_wordllama_is_wordllama(words: Encoder) -> None:
@@ -143,9 +151,9 @@ def test_wordllama_is_wordllama(words: Encoder) -> None:
 def test_wordllama_is_not_imported() -> None:
     """Its files are read without running the package, which would look for a network; heavy imports are lazy too."""
     script = (
-        "import sys; from dedupver.fingerprint.encoder import open_encoder; "
+        "import sys; from dedupver.fingerprint.encoders import open_encoder; "
         "early = {'onnx', 'onnxruntime', 'tokenizers'} & set(sys.modules); "
-        "open_encoder('wordllama'); assert not early and 'wordllama' not in sys.modules"
+        "open_encoder('wordllama', 'text'); assert not early and 'wordllama' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -165,7 +173,7 @@ def test_paraphrases_are_nearer_than_strangers(words: Encoder) -> None:
 
 def test_a_text_is_cut_at_the_documented_length(tiny: Path) -> None:
     """Only the first MAX_TOKENS tokens count."""
-    encoder = open_encoder(f"model2vec:{tiny}")
+    encoder = open_encoder(f"model2vec:{tiny}", "text")
     vectors = encoder.encode(["east " * MAX_TOKENS + "north " * 9, "east", "east " * (MAX_TOKENS - 1) + "north"])
     assert np.array_equal(vectors[0], vectors[1])
     assert vectors[2, 1] > 0
@@ -183,11 +191,11 @@ def test_a_row_depends_on_its_item_alone(words: Encoder, scenes: Encoder) -> Non
 
 def test_digests_pin_the_model(words: Encoder, scenes: Encoder, tiny: Path) -> None:
     """The same model has the same digest wherever it lies; a changed file changes it."""
-    assert open_encoder("wordllama").digest == words.digest
-    first = open_encoder(f"model2vec:{tiny}").digest
-    assert first == open_encoder(f"potion:{tiny}/.").digest
+    assert open_encoder("wordllama", "text").digest == words.digest
+    first = open_encoder(f"model2vec:{tiny}", "text").digest
+    assert first == open_encoder(f"potion:{tiny}/.", "text").digest
     save_tiny(tiny, {"embeddings": np.ones((5, 2), np.int8)})
-    digests = {first, open_encoder(f"model2vec:{tiny}").digest, words.digest, scenes.digest}
+    digests = {first, open_encoder(f"model2vec:{tiny}", "text").digest, words.digest, scenes.digest}
     assert len(digests) == 4
     assert all(len(bytes.fromhex(digest)) == 32 for digest in digests)
 
@@ -308,7 +316,7 @@ def save_channel_means(path: Path, shape: list[int], axes: list[int], **settings
 def test_own_onnx_model(tmp_path: Path, layout: str, shape: list[int], axes: list[int]) -> None:
     """Pixels are resized, scaled to (value / 255 - mean) / std, and laid out as the settings say."""
     save_channel_means(tmp_path / "m.onnx", shape, axes, size=2, mean=[0, 0, 0.5], std=[1, 1, 0.125], layout=layout)
-    encoder = open_encoder(f"onnx:{tmp_path / 'm.onnx'}")
+    encoder = open_encoder(f"onnx:{tmp_path / 'm.onnx'}", "image")
     colour = np.full((5, 7, 3), (255, 0, 255), np.uint8)  # (1, 0, 1) → (1, 0, 4)
     assert np.allclose(encoder.encode([colour]), np.array([[1, 0, 4]]) / np.sqrt(17), atol=1e-6)
     assert encoder.dim == 3
@@ -319,14 +327,194 @@ def test_defaults_are_imagenets(tmp_path: Path) -> None:
     save_channel_means(tmp_path / "m.onnx", [1, 3, 224, 224], [2, 3])
     white = np.full((9, 9, 3), 255, np.uint8)
     expected = (1 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
-    vector = open_encoder(f"onnx:{tmp_path / 'm.onnx'}").encode([white])[0]
+    vector = open_encoder(f"onnx:{tmp_path / 'm.onnx'}", "image").encode([white])[0]
     assert np.allclose(vector, expected / np.linalg.norm(expected), atol=1e-4)
 
 
 def test_images_without_an_embedding_are_nan(tmp_path: Path) -> None:
     """A model that answers zeros gives a row of NaN."""
     save_channel_means(tmp_path / "m.onnx", [1, 3, 2, 2], [2, 3], size=2, mean=[0, 0, 0], std=[1, 1, 1])
-    assert np.isnan(open_encoder(f"onnx:{tmp_path / 'm.onnx'}").encode([np.zeros((4, 4, 3), np.uint8)])).all()
+    assert np.isnan(open_encoder(f"onnx:{tmp_path / 'm.onnx'}", "image").encode([np.zeros((4, 4, 3), np.uint8)])).all()
+
+
+def save_token_model(folder: Path, **settings: Any) -> Path:
+    """Write an ONNX model of texts: the vector of a token is its row of a table; the mask and the segments are there."""
+    vocabulary = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "east": 3, "north": 4, "up": 5}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[PAD]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer.save(str(folder / "words.json"))
+    table = np.array([[9, 9, 9], [0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+        for name in ("input_ids", "attention_mask", "token_type_ids")
+    ]
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["tokens_"]),
+        helper.make_node("Identity", ["tokens_"], ["of_tokens"]),
+        helper.make_node("ReduceMax", ["of_tokens"], ["of_text"], axes=[1], keepdims=0),
+        helper.make_node("Add", ["attention_mask", "token_type_ids"], ["unused"]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("of_tokens", TensorProto.FLOAT, ["batch", "tokens", 3]),
+        helper.make_tensor_value_info("of_text", TensorProto.FLOAT, ["batch", 3]),
+    ]
+    graph = helper.make_graph(nodes, "words", inputs, outputs, [numpy_helper.from_array(table, "table")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "text.onnx")
+    (folder / "text.onnx.json").write_text(json.dumps({"tokenizer": "words.json", **settings}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "expected"),
+    [
+        ({}, "east north", [HALF, HALF, 0]),  # the mean of four tokens, two of them zero
+        ({}, "east east north", [2 / np.sqrt(5), 1 / np.sqrt(5), 0]),
+        ({"output": "of_text"}, "east east north", [HALF, HALF, 0]),
+        ({"max_tokens": 3}, "east north up", [1, 0, 0]),  # [CLS] east [SEP]
+        ({"pad_to": 9}, "east north", [HALF, HALF, 0]),  # what was filled up is not averaged
+        ({"prefix": "up "}, "up east", [1 / np.sqrt(5), 0, 2 / np.sqrt(5)]),
+    ],
+)
+def test_own_onnx_model_of_texts(tmp_path: Path, settings: dict[str, Any], text: str, expected: list[float]) -> None:
+    """Tokens, mask and segments are fed by name; the tokens' vectors are pooled as the settings say."""
+    folder = save_token_model(tmp_path, **settings)
+    for spec in (f"onnx:{folder}", f"onnx:{folder / 'text.onnx'}"):
+        encoder = open_encoder(spec, "text")
+        assert (encoder.modality, encoder.dim) == ("text", 3)
+        assert np.allclose(encoder.encode([text])[0], expected, atol=1e-6)
+
+
+def test_texts_without_tokens_of_their_own_have_no_vector(tmp_path: Path) -> None:
+    """A model's own marks say nothing; a text of which the model makes zeros has none either."""
+    encoder = open_encoder(f"onnx:{save_token_model(tmp_path, pooling='first')}", "text")
+    assert np.isnan(encoder.encode(["", " ", "east"])).all()
+    assert open_encoder(f"onnx:{save_token_model(tmp_path, pooling='last')}", "text").encode([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"tokenizer": "../words.json"}, {"max_tokens": 0}, {"pooling": "max"}, {"lowercase": True}, {"pad_to": "x"}],
+)
+def test_wrong_settings_of_texts_are_named(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """An unknown or senseless field, or a tokenizer elsewhere, is refused with the name of the file."""
+    folder = save_token_model(tmp_path, **settings)
+    with pytest.raises(ModelError, match=r"text\.onnx\.json.*max_tokens"):
+        open_encoder(f"onnx:{folder}", "text")
+
+
+def test_a_model_of_texts_needs_its_settings(tmp_path: Path) -> None:
+    """Without the JSON nobody knows its tokenizer; without the tokenizer nobody knows its tokens."""
+    folder = save_token_model(tmp_path)
+    (folder / "words.json").unlink()
+    with pytest.raises(ModelError, match=r"words\.json"):
+        open_encoder(f"onnx:{folder}", "text")
+    (folder / "text.onnx.json").unlink()
+    with pytest.raises(ModelError, match=r"text\.onnx\.json"):
+        open_encoder(f"onnx:{folder}", "text")
+
+
+def test_the_digest_of_a_model_of_texts_covers_its_tokenizer_and_settings(tmp_path: Path) -> None:
+    """A change of any of the three files is another model."""
+    digests = {find_model(f"onnx:{save_token_model(tmp_path)}", "text").digest}
+    digests.add(find_model(f"onnx:{save_token_model(tmp_path, max_tokens=9)}", "text").digest)
+    save_token_model(tmp_path)
+    (tmp_path / "words.json").write_text((tmp_path / "words.json").read_text() + " ")
+    digests.add(find_model(f"onnx:{tmp_path}", "text").digest)
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize("shape", [(50, 77), (77, 50), (20, 20), (300, 33)])
+@pytest.mark.parametrize("name", ["bicubic", "bilinear"])
+def test_the_shortest_side_and_the_centre(shape: tuple[int, int], name: str) -> None:
+    """As Pillow resizes, then the middle: what torchvision's Resize and CenterCrop do."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    how = Preprocessing(24, (0, 0, 0), (1, 1, 1), shortest=32, filter=name)
+    height, width = shape
+    scaled = (32 * width // min(shape), 32 * height // min(shape))
+    image = Image.fromarray(pixels).resize(scaled, Image.Resampling[name.upper()])
+    left, top = (scaled[0] - 24) // 2, (scaled[1] - 24) // 2
+    expected = np.asarray(image.crop((left, top, left + 24, top + 24)), np.float32) / 255
+    assert np.allclose(how.apply(pixels)[0].transpose(1, 2, 0), expected, atol=1e-7)
+
+
+def test_an_image_smaller_than_the_cut_is_surrounded_by_black() -> None:
+    """Nothing is lost, and nothing is made up."""
+    how = Preprocessing(8, (0, 0, 0), (1, 1, 1), shortest=4)
+    found = how.apply(np.full((4, 4, 3), 255, np.uint8))[0, 0]
+    assert found.sum() == 16
+    assert found[2:6, 2:6].min() == 1
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        (
+            {"size": {"shortest_edge": 224}, "crop_size": {"height": 200, "width": 200}, "resample": 3},
+            Preprocessing(200, (0.5,) * 3, (0.5,) * 3, shortest=224),
+        ),
+        (
+            {"size": 224, "crop_size": 224, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]},
+            Preprocessing(224, (0, 0, 0), (1, 1, 1), shortest=224),
+        ),
+        (
+            {"size": {"height": 64, "width": 64}, "resample": 2},
+            Preprocessing(64, (0.5,) * 3, (0.5,) * 3, filter="bilinear"),
+        ),
+        ({"size": {"height": 64, "width": 64}, "do_normalize": False}, Preprocessing(64, (0, 0, 0), (1, 1, 1))),
+    ],
+)
+def test_preparations_of_transformers(stated: dict[str, Any], expected: Preprocessing) -> None:
+    """What preprocessor_config.json says, in its older and newer forms."""
+    assert of_transformers(stated) == expected
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"size": {"height": 64, "width": 32}}, {"size": 64, "do_resize": False}, {"size": 64, "do_center_crop": False}],
+)
+def test_unknown_preparations_are_refused(stated: dict[str, Any]) -> None:
+    """Rather than guessed: vectors would be of other pictures than the model knows."""
+    with pytest.raises(ValueError, match="images"):
+        of_transformers(stated)
+
+
+def test_a_model_that_answers_otherwise_is_refused(tmp_path: Path, words: Encoder) -> None:
+    """By more than rounding; the newest segment with an answer counts, and the message names its version."""
+    file = probe.file_name("text", "embedding")
+    said = probe.answer(words)
+    old, new = tmp_path / "v1", tmp_path / "v2"
+    old.mkdir()
+    new.mkdir()
+    np.save(old / file, -said)
+    np.save(new / file, said + np.float32(1e-6))
+    segments = [old, new, tmp_path / "v3"]
+    probe.require(said, segments, file)
+    probe.require(said, [], file)
+    turned = np.roll(said, 1)
+    with pytest.raises(ModelError, match=r"for version v2 \(cosine .*base: none"):
+        probe.require(turned, segments, file)
+    sink = Sink(open_known(()), [], [old])
+    with pytest.raises(ModelError, match="version v1"):
+        sink.encode("embedding", words, ["a text"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "modality", "extra"),
+    [
+        ("sentence-transformers:x", "text", "sentence-transformers"),
+        ("clip:x", "image", "clip"),
+        ("siglip:x", "text", "clip"),
+        ("open_clip:ViT-B-32/x", "image", "open-clip"),
+    ],
+)
+def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch, spec: str, modality: str, extra: str) -> None:
+    """Before the first record is read, the message says which extra to install."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModelError, match=rf"pip install 'dedupver\[{extra}\]'"):
+        find_model(spec, modality)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +525,7 @@ def test_wrong_settings_are_named(tmp_path: Path, settings: dict[str, Any]) -> N
     """An unknown or senseless field fails when the model is opened, and the message names the file."""
     save_channel_means(tmp_path / "m.onnx", [1, 3, 2, 2], [2, 3], **settings)
     with pytest.raises(ModelError, match=r"m\.onnx\.json.*layout"):
-        open_encoder(f"onnx:{tmp_path / 'm.onnx'}")
+        open_encoder(f"onnx:{tmp_path / 'm.onnx'}", "image")
 
 
 @pytest.mark.parametrize("settings", [{"size": 2, "output": "raw"}, {"size": 2, "output": "nothing"}, {"size": 3}])
@@ -345,7 +533,7 @@ def test_model_that_does_not_fit_its_settings(tmp_path: Path, settings: dict[str
     """An output that is no vector or not there, or another size, fails when the model is opened."""
     save_channel_means(tmp_path / "m.onnx", [1, 3, 2, 2], [2, 3], **settings)
     with pytest.raises(ModelError, match=r"m\.onnx"):
-        open_encoder(f"onnx:{tmp_path / 'm.onnx'}")
+        open_encoder(f"onnx:{tmp_path / 'm.onnx'}", "image")
 
 
 def test_weights_in_another_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,21 +550,25 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "m.onnx.json").write_text('{"size": 2}')
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=r"m\.onnx"):
-        open_encoder("onnx:m.onnx")
+        open_encoder("onnx:m.onnx", "image")
 
 
-@pytest.mark.parametrize("spec", ["", "word2vec", "wordllama:x", "model2vec", "onnx:", "efficientnet-lite0:x"])
-def test_unknown_encoders_are_refused(spec: str) -> None:
+@pytest.mark.parametrize("modality", ["text", "image"])
+@pytest.mark.parametrize("spec", ["", "word2vec", "wordllama:x", "model2vec", "onnx:", "efficientnet-lite0:x", "clip:"])
+def test_unknown_encoders_are_refused(spec: str, modality: str) -> None:
     """The message says which encoders there are."""
     with pytest.raises(ModelError, match="wordllama, model2vec:DIR"):
-        open_encoder(spec)
+        open_encoder(spec, modality)
 
 
-@pytest.mark.parametrize("spec", ["model2vec:/no/where", "onnx:/no/where/m.onnx"])
-def test_missing_files_are_named(spec: str) -> None:
+@pytest.mark.parametrize(
+    ("spec", "modality"),
+    [("model2vec:/no/where", "text"), ("onnx:/no/where/m.onnx", "image"), ("onnx:/no/where/m.onnx", "text")],
+)
+def test_missing_files_are_named(spec: str, modality: str) -> None:
     """The message holds the path that is missing."""
     with pytest.raises(ModelError, match=r"/no/where/.*No such file"):
-        open_encoder(spec)
+        open_encoder(spec, modality)
 
 
 @pytest.mark.parametrize("spec", ["wordllama", "efficientnet-lite0"])
@@ -384,7 +576,7 @@ def test_missing_model_packages_are_named(monkeypatch: pytest.MonkeyPatch, spec:
     """The message says what to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModelError, match=f"pip install {spec}"):
-        open_encoder(spec)
+        open_encoder(spec, MODALITIES[spec])
 
 
 @pytest.mark.parametrize(
@@ -401,11 +593,15 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, spec: str,
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"{package}.numpy", raising=False)
     with pytest.raises(ModelError, match=f"pip install {package}"):
-        open_encoder(spec)
+        open_encoder(spec, MODALITIES[spec])
 
 
 def test_the_other_modality_is_refused(words: Encoder, scenes: Encoder) -> None:
-    """Images given to an encoder of texts, and texts to one of images, are a mistake in params."""
+    """An encoder of texts in the place of one of images, or the other way round, is a mistake in params."""
+    with pytest.raises(ModelError, match="wordllama is an encoder of text, not of image"):
+        open_encoder("wordllama", "image")
+    with pytest.raises(ModelError, match="efficientnet-lite0 is an encoder of image, not of text"):
+        open_encoder("efficientnet-lite0", "text")
     assert (words.modality, scenes.modality) == ("text", "image")
     with pytest.raises(ModelError, match="takes texts"):
         words.encode([np.zeros((2, 2, 3), np.uint8)])

@@ -53,7 +53,7 @@ def fingerprint(chunk: Chunk) -> int:
         contents = [CONTENT.empty_table(), *map(work.contents, work.met)]
         store.write_scratch(out / "contents.arrow", pa.concat_tables(contents))
         for modality, sink in work.sinks.items():
-            sink.prints.write(out, modality)
+            sink.write(out, modality)
     return taken.num_rows
 
 
@@ -69,7 +69,7 @@ class _Work:
 
     def __init__(self, chunk: Chunk) -> None:
         self.settings, self.parts = chunk.settings, chunk.source.parts
-        self.known = open_known(chunk.known)
+        self.known, self.base = open_known(chunk.known), [path.parent for path in chunk.known]
         self.verdicts: list[Unreadable] = []
         self.met: dict[str, Met] = {}
         self.sinks: dict[str, Sink] = {}
@@ -116,7 +116,7 @@ class _Work:
         found = Found.nothing(len(strings))
         found.put(carried, self.known.found(modality, known[carried]))
         if modality not in self.looks:
-            self.sinks[modality] = Sink(self.known, self.verdicts)
+            self.sinks[modality] = Sink(self.known, self.verdicts, self.base)
             self.looks[modality] = open_look(modality, self.settings, self.sinks[modality])
         found.put(fresh, self.looks[modality](strings.take(fresh)))
         return found

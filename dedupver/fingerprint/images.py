@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def look(settings: params.Image, sink: Sink) -> Look:
     """Return the look at images."""
-    return partial(one_by_one, sink=sink, see=partial(_see, settings=settings))
+    return partial(one_by_one, sink=sink, see=partial(_see, settings=settings, sink=sink))
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class _Image:
     code: npt.NDArray[np.uint64]
     structured: bool  # its hash and vector say enough to be compared
     model: str | None
+    sink: Sink
     content: bytes
     sizes: dict[str, int]
 
@@ -38,17 +39,17 @@ class _Image:
         """Return the hash, whether it says something, and the vector."""
         arrays: Arrays = {"phash": self.code[None], "phash.valid": np.array([self.structured])}
         if self.model:
-            model = encoder(self.model)
+            model = encoder(self.model, "image")
             nothing = np.full((1, model.dim), np.nan, np.float32)
-            arrays["embedding"] = model.encode([self.pixels]) if self.structured else nothing
+            arrays["embedding"] = self.sink.encode("embedding", model, [self.pixels]) if self.structured else nothing
         return arrays
 
 
-def _see(data: bytes, settings: params.Image) -> _Image:
+def _see(data: bytes, settings: params.Image, sink: Sink) -> _Image:
     how = image.Decoding(settings.max_pixels, settings.frame, settings.background)
     pixels = image.decode(data, how)
     information, code = image.look(pixels, settings.hash_size)
     if information == "blank":
         raise Unreadable("blank_image", "one colour")
     size = {"pixels": pixels.shape[0] * pixels.shape[1]}
-    return _Image(pixels, code, information == "ok", settings.encoder, image.pixel_digest(pixels), size)
+    return _Image(pixels, code, information == "ok", settings.encoder, sink, image.pixel_digest(pixels), size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dedupver.fingerprint.encoder import Encoder, open_encoder
+from dedupver.fingerprint.encoders import Encoder, open_encoder, probe
 from dedupver.fingerprint.prints import Arrays, Prints
 from dedupver.fingerprint.rows import Found
 from dedupver.fingerprint.strings import Strings
@@ -16,8 +16,10 @@ from dedupver.schema import SIZES, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from dedupver.digests import Digests, Rows
+    from dedupver.fingerprint.encoders.model import Batch, Vector, Vectors
     from dedupver.fingerprint.known import Known
 
 Look = Callable[[Strings], Found]
@@ -27,9 +29,10 @@ Look = Callable[[Strings], Found]
 class Sink:
     """Where the fingerprints of one modality go, in one chunk."""
 
-    def __init__(self, known: Known, verdicts: list[Unreadable]) -> None:
-        """Take what the base knows, and the list of all reasons why something can't be read."""
-        self._known, self._verdicts = known, verdicts
+    def __init__(self, known: Known, verdicts: list[Unreadable], base: Sequence[Path] = ()) -> None:
+        """Take what the base knows, the list of all reasons why something can't be read, and the base's segments."""
+        self._known, self._verdicts, self._base = known, verdicts, base
+        self._probes: dict[str, Vector] = {}  # by the file's name
         self.prints = Prints()
 
     def lacking(self, contents: Digests, rows: Rows) -> Rows:
@@ -43,6 +46,20 @@ class Sink:
     def add(self, arrays: Arrays) -> None:
         """Take the fingerprints of contents that were lacking, a row each."""
         self.prints.add(arrays)
+
+    def encode(self, name: str, model: Encoder, items: Batch) -> Vectors:
+        """Return a model's vectors of some items; what it says must be what it said for the base."""
+        file = probe.file_name(model.modality, name)
+        if file not in self._probes:
+            self._probes[file] = probe.answer(model)
+            probe.require(self._probes[file], self._base, file)
+        return model.encode(items)
+
+    def write(self, out: Path, modality: str) -> None:
+        """Write the fingerprints, and how the models answered."""
+        self.prints.write(out, modality)
+        for name, vector in self._probes.items():
+            np.save(out / name, vector)
 
     def verdict(self, verdict: Unreadable) -> int:
         """Return the number of a reason why something can't be read."""
@@ -92,7 +109,7 @@ def number(met: dict[bytes, int], digests: Sequence[bytes]) -> tuple[Rows, Rows]
     return numbers, np.flatnonzero(highest[1:] > highest[:-1])
 
 
-@functools.lru_cache(maxsize=4)
-def encoder(spec: str) -> Encoder:
+@functools.lru_cache(maxsize=8)
+def encoder(spec: str, modality: str) -> Encoder:
     """Open an encoder, once in a process."""
-    return open_encoder(spec)
+    return open_encoder(spec, modality)

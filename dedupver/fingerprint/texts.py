@@ -34,17 +34,18 @@ def look(settings: params.Text, sink: Sink) -> Look:
         found.verdict[chars == 0] = empty
         fresh = sink.lacking(found.content, np.flatnonzero(chars))
         if len(fresh):
-            sink.add(_arrays(forms.take(fresh), settings))
+            sink.add(_arrays(forms.take(fresh), settings, sink))
         return found
 
     return at
 
 
-def _arrays(forms: Strings, settings: params.Text) -> Arrays:
+def _arrays(forms: Strings, settings: params.Text, sink: Sink) -> Arrays:
     sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens)
     arrays: Arrays = {"sets": sets}
     if settings.encoder:
-        vectors = encoder(settings.encoder).encode([str(form, "utf-8") for form in forms])
+        words = [str(form, "utf-8") for form in forms]
+        vectors = sink.encode("embedding", encoder(settings.encoder, "text"), words)
         vectors[sets.sizes == 0] = np.nan  # a text too short for shingles says too little for a vector as well
         arrays["embedding"] = vectors
     return arrays
