@@ -293,11 +293,13 @@ def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[Chunk]
     """Cut a batch of the source into what one worker does at a time."""
     from dedupver import records
     from dedupver.fingerprint.batch import Chunk
+    from dedupver.fingerprint.encoders.probe import ANSWERS
 
     given = project.params
     known = tuple(segment.file("contents.parquet") for segment in base.segments)
+    answers = tuple(segment.file(path.name) for segment in base.segments for path in sorted(segment.path.glob(ANSWERS)))
     return [
-        Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}")
+        Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}", answers)
         for number, task in enumerate(records.plan(root, given.source))
     ]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dedupver import manifest, params, store
-            modality: find_model(spec, modality).digest if spec else None
-            for modality, spec in (
 from dedupver.index.segment import Index
 from dedupver.schema import DECISION, ParamsError, SourceError, StateError
 
@@ -84,13 +82,8 @@ class Project:
         from dedupver.fingerprint.encoders import find_model  # noqa: PLC0415 - only two of the stages ask
 
         models = {
-<<<<<<< HEAD
-            name: find_model(spec).digest if spec else None
-            for name, spec in (
-=======
             modality: find_model(spec, modality).digest if spec else None
             for modality, spec in (
->>>>>>> 0fcff87 (Encoders are a package of families: ONNX models of texts as well, sentence-transformers, CLIP, SigLIP and OpenCLIP from files that are here; each segment keeps how its models answer a probe)
                 ("text", self.params.fingerprint.text.encoder),
                 ("image", self.params.fingerprint.image.encoder),
             )

@@ -490,13 +490,13 @@ def test_a_model_that_answers_otherwise_is_refused(tmp_path: Path, words: Encode
     new.mkdir()
     np.save(old / file, -said)
     np.save(new / file, said + np.float32(1e-6))
-    segments = [old, new, tmp_path / "v3"]
-    probe.require(said, segments, file)
+    answers = [old / file, new / file, new / "probe.image.embedding.npy"]
+    probe.require(said, answers, file)
     probe.require(said, [], file)
     turned = np.roll(said, 1)
     with pytest.raises(ModelError, match=r"for version v2 \(cosine .*base: none"):
-        probe.require(turned, segments, file)
-    sink = Sink(open_known(()), [], [old])
+        probe.require(turned, answers, file)
+    sink = Sink(open_known(()), [], [old / file])
     with pytest.raises(ModelError, match="version v1"):
         sink.encode("embedding", words, ["a text"])
 

@@ -101,7 +101,7 @@ def test_the_same_model_in_onnx(minilm: Path, tmp_path: Path) -> None:
     assert encoder.encode(TEXTS[1:2]).tobytes() == vectors[1:2].tobytes()
     np.save(tmp_path / "probe.text.embedding.npy", probe.answer(original))
     with pytest.raises(ModelError, match="does not answer as it did"):  # for an index they are not one model
-        probe.require(probe.answer(encoder), [tmp_path], "probe.text.embedding.npy")
+        probe.require(probe.answer(encoder), [tmp_path / "probe.text.embedding.npy"], "probe.text.embedding.npy")
 
 
 def test_a_names_model_must_be_here(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

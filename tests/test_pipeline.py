@@ -23,8 +23,9 @@ from skimage import data as pictures
 
 from dedupver import params, pipeline, store
 from dedupver.digests import of_list
+from dedupver.fingerprint.encoders import probe
 from dedupver.index.segment import Index
-from dedupver.schema import IntegrityError, ParamsError, SourceError, StateError
+from dedupver.schema import IntegrityError, ModelError, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -446,3 +447,22 @@ def test_a_hundred_thousand_near_copies_are_judged_in_linear_time(tmp_path: Path
         assert (counted["kept"], counted["hot_unverified"]) == (1, 0)
         shutil.rmtree(root)
     assert spent[100_000] / 100_000 < 2 * spent[25_000] / 25_000
+
+
+def test_models_must_answer_as_they_did_for_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each segment keeps the answer to a probe; where a later run's differs, it stops before a vector is stored."""
+    root = projects.create(
+        tmp_path, [{"id": "a", "text": "one two three four five six"}], fingerprint__text__encoder="wordllama"
+    )
+    projects.build(root)
+    assert (root / "index/segments/v1/probe.text.embedding.npy").is_file()
+    projects.advance(root)
+    rows = [{"id": "b", "text": "seven eight nine ten eleven twelve"}]
+    projects.reopen(root, rows, "v2", fingerprint__text__encoder="wordllama")
+    projects.build(root)
+    kept_answer = (root / "index/segments/v2/probe.text.embedding.npy").read_bytes()
+    assert kept_answer == (root / "index/segments/v1/probe.text.embedding.npy").read_bytes()
+    answer = probe.answer
+    monkeypatch.setattr(probe, "answer", lambda encoder: np.roll(answer(encoder), 1))
+    with pytest.raises(ModelError, match="as it did for version v1"):
+        pipeline.run("fingerprint", root)

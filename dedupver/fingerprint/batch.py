@@ -33,6 +33,7 @@ class Chunk:
     settings: params.Fingerprint
     known: tuple[Path, ...]  # contents.parquet of each segment of the base
     out: Path
+    answers: tuple[Path, ...] = ()  # of the base's models to their probes, oldest first
 
 
 @dataclass
@@ -69,7 +70,7 @@ class _Work:
 
     def __init__(self, chunk: Chunk) -> None:
         self.settings, self.parts = chunk.settings, chunk.source.parts
-        self.known, self.base = open_known(chunk.known), [path.parent for path in chunk.known]
+        self.known, self.answers = open_known(chunk.known), chunk.answers
         self.verdicts: list[Unreadable] = []
         self.met: dict[str, Met] = {}
         self.sinks: dict[str, Sink] = {}
@@ -116,7 +117,7 @@ class _Work:
         found = Found.nothing(len(strings))
         found.put(carried, self.known.found(modality, known[carried]))
         if modality not in self.looks:
-            self.sinks[modality] = Sink(self.known, self.verdicts, self.base)
+            self.sinks[modality] = Sink(self.known, self.verdicts, self.answers)
             self.looks[modality] = open_look(modality, self.settings, self.sinks[modality])
         found.put(fresh, self.looks[modality](strings.take(fresh)))
         return found

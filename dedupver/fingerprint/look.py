@@ -29,9 +29,9 @@ Look = Callable[[Strings], Found]
 class Sink:
     """Where the fingerprints of one modality go, in one chunk."""
 
-    def __init__(self, known: Known, verdicts: list[Unreadable], base: Sequence[Path] = ()) -> None:
-        """Take what the base knows, the list of all reasons why something can't be read, and the base's segments."""
-        self._known, self._verdicts, self._base = known, verdicts, base
+    def __init__(self, known: Known, verdicts: list[Unreadable], answers: Sequence[Path] = ()) -> None:
+        """Take what the base knows, the list of all reasons why something can't be read, and how models answered."""
+        self._known, self._verdicts, self._answers = known, verdicts, answers
         self._probes: dict[str, Vector] = {}  # by the file's name
         self.prints = Prints()
 
@@ -52,7 +52,7 @@ class Sink:
         file = probe.file_name(model.modality, name)
         if file not in self._probes:
             self._probes[file] = probe.answer(model)
-            probe.require(self._probes[file], self._base, file)
+            probe.require(self._probes[file], self._answers, file)
         return model.encode(items)
 
     def write(self, out: Path, modality: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import store
+from dedupver import links, store
 from dedupver.digests import first_of_each, of_column
 from dedupver.fingerprint.encoders import probe
 from dedupver.fingerprint.naming import name_after_content
@@ -41,8 +41,8 @@ def _merge_contents(chunks: Sequence[Path], out: Path) -> None:
 
 
 def _merge_prints(chunks: Sequence[Path], out: Path) -> dict[str, int]:
-    for path in {path.name: path for chunk in chunks for path in chunk.glob(probe.file_name("*", "*"))}.values():
-        store.link(path, out / path.name, "copy")  # the models' answers are the same in all
+    for path in {path.name: path for chunk in chunks for path in chunk.glob(probe.ANSWERS)}.values():
+        links.link(path, out / path.name, "copy")  # the models' answers are the same in all
     return {f"new_{modality}_contents": merge_prints(chunks, out, modality) for modality in MODALITIES}
 
 

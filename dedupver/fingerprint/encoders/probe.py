@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 AGREED: Final = 0.9999
 """The cosine of two answers that are one. Below it, a pair at cosine .98 can have moved by more than .0028."""
 
+ANSWERS: Final = "probe.*.npy"
+"""The files of a directory that hold answers."""
+
 _TEXT: Final = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich; 3 quick brown foxes don't."
 
 
@@ -36,12 +39,12 @@ def answer(encoder: Encoder) -> Vector:
     return encoder.encode([_TEXT] if encoder.modality == "text" else [_picture()])[0]
 
 
-def require(now: Vector, segments: Sequence[Path], name: str) -> None:
-    """Compare an answer with the newest one among the base's segments, by the file's name.
+def require(now: Vector, answers: Sequence[Path], name: str) -> None:
+    """Compare an answer with the newest one among those of the base's segments, oldest first, by the file's name.
 
     Raises ModelError where the model says something else.
     """
-    path = next((place for segment in reversed(segments) if (place := segment / name).exists()), None)
+    path = next((path for path in reversed(answers) if path.name == name), None)
     if path is None:
         return
     cosine = float(store.read_array(path).astype(np.float64) @ now)
