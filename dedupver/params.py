@@ -130,6 +130,7 @@ class ByEvidence(Section):
 
     text: Similarity
     image: Similarity
+    audio: Similarity
     text_embedding: Similarity
     image_embedding: Similarity
 
@@ -143,6 +144,7 @@ class Floor(ByEvidence):
 
     text: Similarity = 0.6
     image: Similarity = 0.84
+    audio: Similarity = 0.7
     text_embedding: Similarity = 0.85
     image_embedding: Similarity = 0.9
 
@@ -152,8 +154,27 @@ class Thresholds(ByEvidence):
 
     text: Similarity = 0.8
     image: Similarity = 0.92
+    audio: Similarity = 0.8
     text_embedding: Similarity = 0.95
     image_embedding: Similarity = 0.98
+
+
+class Span(Section):
+    """What two sequences must share for a while to be listed: for how long, and how many of the bits."""
+
+    seconds: Annotated[float, Field(gt=0)] = 3.0
+    similarity: Similarity = 0.75
+
+
+class Spans(Section):
+    """Spans by kind of evidence."""
+
+    audio: Span = Span()
+
+    def of(self, kind: str) -> Span:
+        """Return what is asked of spans of a kind."""
+        span: Span = getattr(self, kind)
+        return span
 
 
 class Lsh(Section):
@@ -178,6 +199,7 @@ class Match(Section):
     """How candidates are found and how far below a threshold matches are kept."""
 
     floor: Floor = Floor()
+    spans: Spans = Spans()
     lsh: Lsh = Lsh()
     hnsw: Hnsw = Hnsw()
     image_index: Literal["scan", "hnsw"] = "scan"
@@ -186,14 +208,14 @@ class Match(Section):
 
 
 Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
-Similar = Literal["text", "image", "text_embedding", "image_embedding"]
+Similar = Literal["text", "image", "audio", "text_embedding", "image_embedding"]
 
 
 class Dedup(Section):
     """What counts as a duplicate, and which of two duplicates stays."""
 
     thresholds: Thresholds = Thresholds()
-    similar: tuple[Similar, ...] = ("text", "image", "image_embedding")
+    similar: tuple[Similar, ...] = ("text", "image", "audio", "image_embedding")
     rules: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"every": "similar"},)
     history: Literal["frozen", "rejudge"] = "frozen"
     keep: tuple[Criterion, ...] = ("largest", "longest", "first")

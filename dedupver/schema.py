@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """The version of every file format written here; a file of another format is refused."""
 
-MODALITIES: Final = ("text", "image")
+MODALITIES: Final = ("text", "image", "audio")
 """What a part can be: how it is read, normalised and fingerprinted."""
 
 SIZES: Final = ("pixels", "chars", "millis")
 """What the size of a part is counted in; a record has the sums over its parts."""
 
-PARTS: Final = {"text": "text", "image": "image", "caption": "text"}
+PARTS: Final = {"text": "text", "image": "image", "caption": "text", "audio": "audio"}
 """Part name → modality, unless `source.parts` says otherwise. A record holds one or more parts, each at most once."""
 
 
@@ -33,6 +33,7 @@ class Kind(NamedTuple):
 EVIDENCE: Final = {
     "text": Kind("text", "minhash", "sets"),
     "image": Kind("image", "phash", "codes"),
+    "audio": Kind("audio", "spectrum", "sequences"),
     "text_embedding": Kind("text", "embedding", "vectors"),
     "image_embedding": Kind("image", "embedding", "vectors"),
 }
@@ -125,6 +126,19 @@ HOT: Final = pa.schema(
 )
 """Members of buckets too large for all their pairs; `resolve` verifies what it needs of them."""
 
+_MILLIS: Final = ("left_start", "left_stop", "right_start", "right_stop")
+
+SPAN: Final = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("left", DIGEST, nullable=False),
+        pa.field("right", DIGEST, nullable=False),
+        *(pa.field(name, pa.int64(), nullable=False) for name in _MILLIS),  # from the beginning of each
+        pa.field("score", pa.float32(), nullable=False),  # the share of bits that agree
+    ]
+)
+"""What two distinct contents of a structure over time share for a while, whatever their wholes are."""
+
 RECALL: Final = pa.schema(
     [
         pa.field("kind", pa.string(), nullable=False),
@@ -168,6 +182,17 @@ REPORTED: Final = pa.schema(
     ]
 )
 """Pairs of kept records that resemble each other in a way that drops neither."""
+
+REPEATED: Final = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("left", pa.string()),
+        ("right", pa.string()),
+        *((name, pa.int64()) for name in _MILLIS),
+        ("score", pa.float64()),
+    ]
+)
+"""Spans that two kept records share, in milliseconds; nothing is dropped for them."""
 
 REVIEW: Final = pa.schema(
     [

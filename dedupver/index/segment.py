@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from dedupver import store
 from dedupver.digests import Digests, Lookup, Rows
 from dedupver.fingerprint.prints import OFFSETS, VALUES
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.index import bands
+from dedupver.index.seeds import Seeds
+from dedupver.index.sequences import Sequences
 from dedupver.index.structures import similarity
-from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, MODALITIES, ParamsError
+from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, MODALITIES, SPAN, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import pyarrow as pa
 
     from dedupver.schema import Kind
 
@@ -93,6 +94,16 @@ class Segment:
         """Return the unit vectors (m, dim) of the contents that have one, and their rows."""
         return _chosen(self.every(kind), self.valid(kind))
 
+    def sequences(self, kind: Kind) -> Sequences:
+        """Return the codes over time of a kind, a row each content, and when they are."""
+        name = f"{kind.modality}.{kind.measure}"
+        return Sequences(self.ragged(name), self.array(f"{name}.clock", np.empty((0, 2), np.float32)))
+
+    def seeds(self, kind: Kind) -> Seeds:
+        """Return the table of a kind's codes."""
+        nothing = np.empty(0, np.uint32)
+        return Seeds(*(self.array(f"{kind.modality}.{kind.measure}.{name}", nothing) for name in Seeds._fields))
+
     def graph(self, kind: str) -> Path:
         """Return the path of a kind's HNSW graph."""
         return self.file(f"{kind}.hnsw")
@@ -104,6 +115,10 @@ class Segment:
     def hot(self) -> pa.Table:
         """Return the members of its hot buckets (schema HOT)."""
         return self._table("hot.parquet", HOT)
+
+    def spans(self) -> pa.Table:
+        """Return what its contents share for a while with each other and with those before (schema SPAN)."""
+        return self._table("spans.parquet", SPAN)
 
     def array(self, name: str, default: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return an array of the segment, mapped once; `default` where it has none."""
@@ -189,6 +204,10 @@ class Index:
     def hot(self) -> Iterator[pa.RecordBatch]:
         """Return the members of hot buckets of all segments (schema HOT), a batch at a time."""
         return self._batches("hot.parquet", HOT)
+
+    def spans(self) -> pa.Table:
+        """Return the spans of all segments (schema SPAN)."""
+        return pa.concat_tables([SPAN.empty_table(), *(segment.spans() for segment in self.segments)])
 
     def scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:
         """Return what gives the exact similarity of pairs of contents, named by their rows in `contents`, shapes (m,).

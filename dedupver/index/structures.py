@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.digests import Rows
-from dedupver.index import codes, hnsw, sets
+from dedupver.index import codes, hnsw, sequences, sets
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
@@ -102,7 +102,34 @@ class _Vectors:
         return _by_pair(hnsw.exact_neighbours, mine, chosen, new, lambda segment: segment.vectors(kind), floor, cap)
 
 
-STRUCTURES: Final[dict[str, Structure]] = {"sets": _Sets(), "codes": _Codes(), "vectors": _Vectors()}
+class _Sequences:
+    """Codes over time: the bits that agree at the best offset."""
+
+    def comparable(self, kind: Kind, segment: Segment) -> Rows:
+        return np.flatnonzero(segment.sequences(kind).codes.sizes)
+
+    def similarity(  # noqa: PLR0913, PLR0917 - as Structure has it
+        self, kind: Kind, a: Segment, ai: Rows, b: Segment, bi: Rows, at_least: float
+    ) -> Scores:
+        return sequences.similarity(a.sequences(kind).codes, ai, b.sequences(kind).codes, bi, at_least)
+
+    def nearest(self, kind: Kind, new: Segment, chosen: Rows, floor: float, cap: int) -> Nearest:
+        mine = new.sequences(kind).codes
+
+        def near(segment: Segment) -> Pairs:
+            own = chosen if segment is new else None
+            place, row, score = sequences.neighbours(mine, chosen, segment.sequences(kind).codes, floor)
+            return _first_others(own, place, row, score, cap)
+
+        return near
+
+
+STRUCTURES: Final[dict[str, Structure]] = {
+    "sets": _Sets(),
+    "codes": _Codes(),
+    "vectors": _Vectors(),
+    "sequences": _Sequences(),
+}
 
 
 def _by_pair(  # noqa: PLR0913, PLR0917 - a measurement has this many settings

@@ -15,9 +15,9 @@ from dedupver import links, store
 from dedupver.digests import Digests, Rows, order, to_column
 from dedupver.index import recall
 from dedupver.index.segment import Index, Segment
-from dedupver.match import codes, sets, vectors
-from dedupver.match.found import Found, Hot, Job
-from dedupver.schema import EVIDENCE, HOT, MATCH, RECALL
+from dedupver.match import codes, sequences, sets, vectors
+from dedupver.match.found import Findings, Found, Hot, Job, Span
+from dedupver.schema import EVIDENCE, HOT, MATCH, RECALL, SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-SEARCHES: Final[dict[str, Callable[[str, Job], tuple[list[Found], list[Hot]]]]] = {
+SEARCHES: Final[dict[str, Callable[[str, Job], Findings]]] = {
     "sets": sets.search,
     "codes": codes.search,
     "vectors": vectors.search,
+    "sequences": sequences.search,
 }
 """What finds the matches of a kind, by the structure of its fingerprints."""
+
+TABLES: Final = {"matches": MATCH, "hot": HOT, "spans": SPAN}
+"""What a segment says of its contents."""
 
 
 def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) -> tuple[dict[str, Any], pa.Table]:
@@ -46,18 +50,26 @@ def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) 
 
 def _write_matches(job: Job) -> dict[str, Any]:
     """Write what the searches find, tables and graphs; return counts by kind."""
-    counts, matches, hot = {}, [MATCH.empty_table()], [HOT.empty_table()]
+    counts, spans = {}, {}
+    tables: dict[str, list[pa.Table]] = {"matches": [], "hot": [], "spans": []}
     for kind in sorted(EVIDENCE):  # tables are sorted by kind first
         if not job.new.size(EVIDENCE[kind].modality):
             counts[kind] = 0
             continue
-        found, crowded = SEARCHES[EVIDENCE[kind].structure](kind, job)
-        matches.append(_match_table(kind, job, found))
-        hot.append(_hot_table(kind, job, crowded))
-        counts[kind] = matches[-1].num_rows
-    store.write_table(job.new.path / "matches.parquet", pa.concat_tables(matches).combine_chunks(), MATCH)
-    members = store.write_table(job.new.path / "hot.parquet", pa.concat_tables(hot).combine_chunks(), HOT)
-    return {"matches": counts, "hot_members": members}
+        found = SEARCHES[EVIDENCE[kind].structure](kind, job)
+        tables["matches"].append(_match_table(kind, job, found.matches))
+        tables["hot"].append(_hot_table(kind, job, found.hot))
+        counts[kind] = tables["matches"][-1].num_rows
+        if EVIDENCE[kind].structure == "sequences":
+            tables["spans"].append(_span_table(kind, job, found.spans))
+            spans[kind] = tables["spans"][-1].num_rows
+    rows = {name: _write(job, name, tables[name], schema) for name, schema in TABLES.items()}
+    return {"matches": counts, "hot_members": rows["hot"], "spans": spans}
+
+
+def _write(job: Job, name: str, tables: list[pa.Table], schema: pa.Schema) -> int:
+    table = pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+    return store.write_table(job.new.path / f"{name}.parquet", table, schema)
 
 
 def _recall(job: Job) -> pa.Table:
@@ -91,7 +103,19 @@ def _hot_table(kind: str, job: Job, hot: list[Hot]) -> pa.Table:
     return _table(HOT, kind, [pa.array(group[rows]), to_column(content[rows])])
 
 
-def _contents(kind: str, job: Job, parts: Sequence[Found | Hot], rows: list[Rows]) -> Digests:
+def _span_table(kind: str, job: Job, spans: Sequence[Span]) -> pa.Table:
+    """Return the spans (schema SPAN), sorted."""
+    if not spans:
+        return SPAN.empty_table()
+    left, score = np.concatenate([s.left for s in spans]), np.concatenate([s.score for s in spans])
+    right, millis = _contents(kind, job, spans, [s.right for s in spans]), np.concatenate([s.millis for s in spans])
+    rows = np.lexsort(millis.T[::-1])
+    rows = rows[_by(left[rows], right[rows])]
+    digests = [to_column(job.new.content(EVIDENCE[kind].modality)[left[rows]]), to_column(right[rows])]
+    return _table(SPAN, kind, [*digests, *map(pa.array, millis[rows].T), pa.array(score[rows])])
+
+
+def _contents(kind: str, job: Job, parts: Sequence[Found | Hot | Span], rows: list[Rows]) -> Digests:
     contents = [job.segment(p.segment).content(EVIDENCE[kind].modality) for p in parts]
     return np.concatenate([content[r] for content, r in zip(contents, rows, strict=True)])
 

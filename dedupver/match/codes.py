@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dedupver.index import codes
 from dedupver.match import vectors
-from dedupver.match.found import SELF, Found, Hot, Job, one_group
+from dedupver.match.found import SELF, Findings, Job, one_group
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dedupver.schema import Kind
 
 
-def search(kind: str, job: Job) -> tuple[list[Found], list[Hot]]:
+def search(kind: str, job: Job) -> Findings:
     """Return the verified matches of a kind, and the codes with more neighbours than are listed, with these."""
     what = EVIDENCE[kind]
     if job.settings.image_index == "hnsw":
@@ -30,7 +30,7 @@ def search(kind: str, job: Job) -> tuple[list[Found], list[Hot]]:
         scan = codes.scan(new, old, radius, job.settings.bucket_cap, triangle=ordinal == SELF)
         found.append(job.verified(kind, ordinal, rows[scan.left], old_rows[scan.right]))
         hot += one_group(SELF, rows[scan.hot_queries]) + one_group(ordinal, old_rows[scan.hot_codes])
-    return found, hot
+    return Findings(found, hot)
 
 
 def _as_vectors(segment: Segment, what: Kind) -> tuple[Vectors, Rows]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from dedupver.index.structures import similarity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dedupver import params
     from dedupver.digests import Rows
     from dedupver.index.segment import Index, Segment
@@ -36,6 +38,24 @@ class Hot:
     segment: int
     group: npt.NDArray[np.uint64]
     row: Rows
+
+
+class Span(NamedTuple):
+    """What rows of the new segment share with rows of one segment for a while; every array has shape (m,)."""
+
+    segment: int
+    left: Rows
+    right: Rows
+    millis: npt.NDArray[np.int64]  # (m, 4): from and to of the left, from and to of the right
+    score: npt.NDArray[np.float32]
+
+
+class Findings(NamedTuple):
+    """What a search returns."""
+
+    matches: list[Found]
+    hot: list[Hot]
+    spans: Sequence[Span] = ()
 
 
 @dataclass(frozen=True)

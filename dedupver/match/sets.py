@@ -12,7 +12,7 @@ from dedupver import store
 from dedupver.index import bands, lsh
 from dedupver.index.segment import groups
 from dedupver.index.structures import similarity
-from dedupver.match.found import SELF, Found, Hot, Job
+from dedupver.match.found import SELF, Findings, Found, Hot, Job
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Scores = npt.NDArray[np.float32]
 
 
-def search(kind: str, job: Job) -> tuple[list[Found], list[Hot]]:
+def search(kind: str, job: Job) -> Findings:
     """Write the bands of the new segment; return the verified matches of a kind, and the members of hot buckets."""
     return _Search(kind, job).run()
 
@@ -58,14 +58,14 @@ class _Search:
         self.sizes = [segment.size(self.modality) for segment in job.base.segments]
         self.first = np.cumsum([0, *self.sizes])
 
-    def run(self) -> tuple[list[Found], list[Hot]]:
+    def run(self) -> Findings:
         self._write_bands()
         verified, hot = Verified(), [Hot(SELF, np.empty(0, np.uint64), np.empty(0, np.int64))]
         for pairs in lsh.batched(self._candidates(hot)):
             verified.add(*self._good(verified.missing(pairs)))
         left, right = lsh.unpacked(verified.pairs)
         found = [Found(s, left[at] - self.first[-1], row, verified.scores[at]) for s, at, row in self._rows(right)]
-        return found, hot
+        return Findings(found, hot)
 
     def _candidates(self, hot: list[Hot]) -> Iterator[Keys]:
         """Give the pairs of all bands, band by band, and add the members of hot buckets to `hot`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dedupver.index import hnsw
-from dedupver.match.found import SELF, Found, Hot, Job, one_group
+from dedupver.match.found import SELF, Findings, Job, one_group
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from dedupver.index.segment import Segment, Vectors
 
 
-def search(kind: str, job: Job) -> tuple[list[Found], list[Hot]]:
+def search(kind: str, job: Job) -> Findings:
     """Return the verified matches of a kind, and the crowded vectors, with their neighbours."""
     what = EVIDENCE[kind]
     return search_graph(kind, job, lambda segment: segment.vectors(what))
 
 
-def search_graph(
-    kind: str, job: Job, vectors: Callable[[Segment], tuple[Vectors, Rows]]
-) -> tuple[list[Found], list[Hot]]:
+def search_graph(kind: str, job: Job, vectors: Callable[[Segment], tuple[Vectors, Rows]]) -> Findings:
     """Write the graph of the new segment's vectors and look these up in every segment's; `vectors` gives them."""
     new, rows = vectors(job.new)
     graph, floor = job.settings.hnsw, job.settings.floor.of(kind)
@@ -48,7 +46,7 @@ def search_graph(
         if ordinal == SELF:
             left, right = _each_once(left, right)
         found.append(job.verified(kind, ordinal, rows[left], old_rows[right]))
-    return found, hot
+    return Findings(found, hot)
 
 
 def _each_once(left: Rows, right: Rows) -> tuple[Rows, Rows]:
