@@ -41,7 +41,7 @@ class Tool:
 
 TOOLS: Final = (
     Tool("sha256 (floor)", "sha256", None),
-    Tool("dedupver", "dedupver"),
+    Tool("dedupver", "dedupver", "scripts"),
     Tool("gaoya", "gaoya", "punctuation"),
     Tool("gaoya, 32 bands", "gaoya", "punctuation", {"bands": 32}, subset=False),
     Tool("rensa", "rensa"),

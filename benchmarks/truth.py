@@ -7,7 +7,9 @@ the tools it judges; tests/test_benchmark.py compares it with brute force.
 
 from __future__ import annotations
 
+import functools
 import re
+import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
@@ -39,9 +41,39 @@ def _between_non_words(text: str) -> list[str]:
     return _NON_WORD.split(text.lower())
 
 
+_NO_SPACES: Final = ("CJK ", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI ", "LAO ", "MYANMAR", "KHMER")
+
+
+def _by_script(text: str) -> list[str]:
+    """Return words, and of scripts without spaces each letter with its marks, after the one before it."""
+    pattern, hidden = _scripts()
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).translate(hidden)
+    found, end, before = [], 0, ""
+    for match in pattern.finditer(text):
+        letter, word = match.groups()
+        found.append(word or f"{before if match.start() == end else ''} {letter}")
+        end, before = match.end(), letter or ""
+    return found
+
+
+@functools.cache
+def _scripts() -> tuple[re.Pattern[str], dict[int, None]]:
+    """Return what finds letters and words, and the characters that are passed over."""
+    every = [c for c in map(chr, range(0x20000)) if unicodedata.category(c) not in {"Cs", "Cn"}]
+    of = {c: unicodedata.category(c) for c in every}
+    alone = [c for c in every if of[c] in {"Lo", "Lm", "Nl"} and unicodedata.name(c, "").startswith(_NO_SPACES)]
+    alone += [c for c in every if of[c] == "So" and "\U0001f000" <= c < "\U0001fb00"]
+    variants = {c for c in every if unicodedata.name(c, "").startswith("VARIATION SELECTOR")}
+    marks = "".join(c for c in every if of[c][0] == "M" and c not in variants)
+    words = "".join({"_", *(c for c in every if of[c][0] in "LN")} - set(alone))
+    hidden = [c for c in every if c in variants or (of[c] == "Cf" and c != "\u200b")]
+    return re.compile(f"([{''.join(alone)}][{marks}]*)|([{words}][{words}{marks}]*)"), dict.fromkeys(map(ord, hidden))
+
+
 # What the tools call a token; each tool is judged by the truth of its own.
 TOKENS: Final[dict[str, Callable[[str], list[str]]]] = {
     "words": _words,  # runs of letters, digits, _ and non-ASCII
+    "scripts": _by_script,  # dedupver's
     "punctuation": _between_punctuation,  # gaoya's: what is between ASCII punctuation (so _ splits) or white space
     "non-words": _between_non_words,  # text-dedup's: as words, but two separators in a row enclose an empty token
 }

@@ -103,6 +103,7 @@ class Source(Section):
 class Text(Section):
     """Fingerprints of texts and captions."""
 
+    tokens: Literal["words", "characters", "code"] = "words"
     shingle: Positive = 3
     min_tokens: Positive = 5
     encoder: str | None = "wordllama"

@@ -58,11 +58,21 @@ def test_truth_of_texts_is_brute_force():
 
 @pytest.mark.parametrize(
     ("tokens", "expected"),
-    [("words", ["a_b", "c", "é"]), ("punctuation", ["a", "b", "c", "é"]), ("non-words", ["a_b", "", "c", "é"])],
+    [
+        ("words", ["a_b", "c", "é"]),
+        ("scripts", ["a_b", "c", "é"]),
+        ("punctuation", ["a", "b", "c", "é"]),
+        ("non-words", ["a_b", "", "c", "é"]),
+    ],
 )
 def test_tokens(tokens, expected):
     """Each notion of a token, on a text where they differ."""
     assert truth.TOKENS[tokens]("A_b, c É") == expected
+
+
+def test_tokens_of_scripts_without_spaces():
+    """A letter with its marks, after the one before it; signs and spaces part."""
+    assert truth.TOKENS["scripts"]("C言語、の ที่x") == ["c", " 言", "言 語", " の", " ที่", "x"]
 
 
 def test_scores_by_hand():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupver.fingerprint import text
+from dedupver.fingerprint import text, tokens
 from dedupver.fingerprint.strings import Strings
 from dedupver.fingerprint.text import Sets
 from dedupver.index.minhash import minhash
@@ -18,7 +18,37 @@ from dedupver.index.minhash import minhash
 MASK = (1 << 64) - 1
 GOLDEN_SET = [1520118161, 1999537592, 4008535320]
 GOLDEN_SIGNATURE = [129722282, 331658048, 202631684, 23465075]
-TEXTS = st.lists(st.text("ab1_ .é你\n", max_size=40), max_size=40)
+MIXED = "ab1_ .é\u0301你好ひカーไทย\u0e49ខ្ម\u200b\u200d\ufe0f\u00ad-=한글ж۱🔥🏽𠀀\U000e0101\n"
+TEXTS = st.lists(st.text(MIXED, max_size=40), max_size=40)
+UNSPACED = (
+    *(
+        "THAI",
+        "LAO",
+        "MYANMAR",
+        "KHMER",
+        "TAI LE",
+        "NEW TAI LUE",
+        "TAI THAM",
+        "TAI VIET",
+        "BALINESE",
+        "JAVANESE",
+        "AHOM",
+    ),
+    *("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "IDEOGRAPHIC", "HANGZHOU", "VERTICAL KANA"),
+    *(
+        "HIRAGANA",
+        "KATAKANA",
+        "HALFWIDTH KATAKANA",
+        "BOPOMOFO",
+        "MASU",
+        "VERTICAL IDEO",
+        "OLD CHINESE ITERATION",
+        "TANGUT",
+        "KHITAN",
+        "NUSHU",
+        "HENTAIGANA",
+    ),
+)
 
 
 def mixed(x: int) -> int:
@@ -36,9 +66,55 @@ def token_hash(token: bytes) -> int:
     return mixed(h)
 
 
-def plain(words: str, size: int, min_tokens: int) -> list[int]:
+def role(c: str, tokens: str) -> str:
+    """Return what a character is to a token, by its category and its name."""
+    category, name = unicodedata.category(c), unicodedata.name(c, "TANGUT")  # to which Python gives no names
+    if category[0] == "M":
+        return "hidden" if name.startswith("VARIATION SELECTOR") else "mark"
+    if category == "Cf" and c != "\u200b":
+        return "hidden"
+    if c.isascii() and c.isprintable() and not c.isalnum() and c not in "_ ":
+        return "alone" if tokens == "code" else "gap"
+    if name.startswith("EMOJI MODIFIER"):
+        return "mark"
+    drawn = "\U0001f000" <= c < "\U0001fb00" or name.startswith(("CJK RADICAL", "KANGXI"))
+    unspaced = (category == "So" and drawn) or (category in {"Lo", "Lm", "Nl"} and name.startswith(UNSPACED))
+    if not unspaced and category[0] not in "LN" and c != "_":
+        return "gap"
+    return "alone" if tokens == "characters" else "paired" if unspaced else "word"
+
+
+def tokens_of(text: str, tokens: str) -> list[tuple[bytes, ...]]:
+    """Return a text's tokens: of scripts without spaces (the letter, the one before it)."""
+    found: list[tuple[bytes, ...]] = []
+    open_, before = "", b""
+    for c in text:
+        what, data = role(c, tokens), c.encode()
+        if what == "hidden" or (what == "mark" and not open_):
+            continue
+        if what == "gap":
+            open_, before = "", b""
+        elif what == "mark" or what == open_ == "word":
+            found[-1] = (found[-1][0] + data, *found[-1][1:])
+        else:
+            before = found[-1][0] if open_ == what == "paired" else b""
+            found.append((data, before) if what == "paired" else (data,))
+            open_ = what
+    return found
+
+
+def hash_of(token: tuple[bytes, ...]) -> int:
+    """Return the hash of a token."""
+    h = token_hash(token[0])
+    if len(token) == 1:
+        return h
+    before = token_hash(token[1]) if token[1] else 0
+    return mixed((before * 0x9E3779B97F4A7C15 + h) & MASK)
+
+
+def plain(text: str, size: int, min_tokens: int, how: str = "words") -> list[int]:
     """Return a text's shingle set the slow way."""
-    tokens = [token_hash(t) for t in re.findall(rb"[A-Za-z0-9_\x80-\xff]+", words.encode())]
+    tokens = [hash_of(token) for token in tokens_of(text, how)]
     if len(tokens) < max(min_tokens, 1):
         return []
     runs = [tokens[i : i + size] for i in range(max(1, len(tokens) - size + 1))]
@@ -52,9 +128,9 @@ def as_lists(sets: Sets) -> list[list[int]]:
     return [sets.values[a:b].tolist() for a, b in zip(sets.offsets[:-1], sets.offsets[1:], strict=True)]
 
 
-def shingle_sets(texts: list[str], size: int, min_tokens: int) -> Sets:
+def shingle_sets(texts: list[str], size: int, min_tokens: int, how: str = "words") -> Sets:
     """Return the sets of a list of texts."""
-    return text.shingle_sets(Strings.of_list(t.encode() for t in texts), size, min_tokens)
+    return text.shingle_sets(Strings.of_list(t.encode() for t in texts), size, min_tokens, how)
 
 
 def by_datasketch(values: list[int], num_perm: int, seed: int) -> list[int]:
@@ -65,10 +141,27 @@ def by_datasketch(values: list[int], num_perm: int, seed: int) -> list[int]:
 
 
 @settings(deadline=None)
-@given(TEXTS, st.integers(1, 6), st.integers(0, 6))
-def test_shingle_sets_equal_the_plain_way(texts: list[str], size: int, min_tokens: int) -> None:
-    """For any texts, shingle size and minimum of tokens."""
-    assert as_lists(shingle_sets(texts, size, min_tokens)) == [plain(t, size, min_tokens) for t in texts]
+@given(TEXTS, st.integers(1, 6), st.integers(0, 6), st.sampled_from(["words", "characters", "code"]))
+def test_shingle_sets_equal_the_plain_way(texts: list[str], size: int, min_tokens: int, how: str) -> None:
+    """For any texts of many scripts, shingle size, minimum of tokens and kind of token."""
+    assert as_lists(shingle_sets(texts, size, min_tokens, how)) == [plain(t, size, min_tokens, how) for t in texts]
+
+
+@pytest.mark.parametrize("how", ["words", "characters", "code"])
+def test_the_class_of_each_character_follows_from_its_name(how: str) -> None:
+    """Of every character that this Python knows; Unicode's names say the script."""
+    words = {"gap": tokens.GAP, "word": tokens.WORD, "alone": tokens.ALONE, "paired": tokens.PAIRED}
+    words |= {"mark": tokens.MARK, "hidden": tokens.HIDDEN}
+    known = [c for c in map(chr, range(0x110000)) if unicodedata.category(c) not in {"Cn", "Co", "Cs", "Cc"}]
+    table = tokens.classes(how)
+    strings = np.frombuffer("".join(known).encode(), np.uint8)
+    starts = np.cumsum([0, *(len(c.encode()) for c in known)])
+    wrong = [
+        (hex(ord(c)), unicodedata.name(c, ""), role(c, how))
+        for c, at in zip(known, starts, strict=False)
+        if (table[ord(c)] if c.isascii() else tokens.class_at(strings, at, table)) != words[role(c, how)]
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("count", [2, 16, 17, 1023, 1024, 1025, 3000])

@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from dedupver.compiled import njit
 from dedupver.fingerprint.ragged import Ragged
+from dedupver.fingerprint.tokens import ALONE, GAP, MARK, PAIRED, WORD, Classes, class_at, classes
 
 if TYPE_CHECKING:
     from dedupver.fingerprint.strings import Strings
 
-# A token is a maximal run of these bytes of UTF-8: [A-Za-z0-9_] and everything outside ASCII.
-_WORD: Final = np.array([not c.isascii() or c.isalnum() or c == "_" for c in map(chr, range(256))])
 _NEWLINE: Final = 10
 _FEW: Final = 16  # up to this many, sorting by insertion alone is fastest
 _SOME: Final = 1024  # up to this many, one pass by leading bits and one of insertion beat four by digits
@@ -32,17 +31,20 @@ Sets = Ragged
 """Sets of 32-bit hashes: each row is ascending and distinct."""
 
 
-def shingle_sets(texts: Strings, size: int, min_tokens: int) -> Sets:
+def shingle_sets(texts: Strings, size: int, min_tokens: int, tokens: str = "words") -> Sets:
     """Return each normalised text's set of shingles: hashes of every `size` consecutive tokens; n sets.
 
     A text of fewer than `min_tokens` tokens gets the empty set, which matches nothing; one of fewer than `size` tokens
-    gets one shingle of all it has. Source: Broder, "On the resemblance and containment of documents", 1997.
+    gets one shingle of all it has. `tokens` says what a token is, as `tokens.classes` has it.
+    Source: Broder, "On the resemblance and containment of documents", 1997.
     """
-    most = (texts.sizes + 1) // 2  # a token takes two bytes at least, with what ends it
+    table = classes(tokens)
+    narrowest = 1 if (table[:128] == ALONE).any() else 2  # bytes of a token, with what ends it
+    most = texts.sizes // narrowest + 1
     offsets = np.zeros(len(texts) + 1, np.int64)
     values = np.empty(most.sum(), np.uint32)
-    scratch = np.empty(most.max(initial=0), np.uint32)
-    _shingle_all(texts.buffer, texts.starts, texts.stops, size, min_tokens, offsets, values, scratch)
+    scratch = np.empty(most.max(initial=0), np.uint32), np.empty(most.max(initial=0), np.uint64)
+    _shingle_all(texts.buffer, texts.starts, texts.stops, table, size, min_tokens, offsets, values, *scratch)
     return Sets(offsets, values[: offsets[-1]].copy())
 
 
@@ -51,52 +53,61 @@ def _shingle_all(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller'
     buffer: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
     stops: npt.NDArray[np.int64],
+    table: Classes,
     size: int,
     min_tokens: int,
     offsets: npt.NDArray[np.int64],
     values: npt.NDArray[np.uint32],
     scratch: npt.NDArray[np.uint32],
+    hashes: npt.NDArray[np.uint64],
 ) -> None:
-    recent, counts = np.empty(size, np.uint64), np.empty(_SOME, np.int64)
+    counts = np.empty(_SOME, np.int64)
     for i in range(len(starts)):
         found = values[offsets[i] :]
-        found = found[: _shingle(buffer[starts[i] : stops[i]], recent, min_tokens, found)]
+        tokens = hashes[: _hash_tokens(buffer[starts[i] : stops[i]], table, hashes)]
+        found = found[: _hash_runs(tokens, size, found)] if len(tokens) >= min_tokens else found[:0]
         _sort(found, scratch, counts)
         offsets[i + 1] = offsets[i] + _drop_repeats(found)
 
 
 @njit(cache=True)
-def _shingle(
-    text: npt.NDArray[np.uint8], recent: npt.NDArray[np.uint64], min_tokens: int, out: npt.NDArray[np.uint32]
-) -> int:
-    """Hash each token (FNV-1a), each run of tokens (a polynomial, rolled), and write the mixed 32 bits of each run."""
-    size = len(recent)
+def _hash_tokens(text: npt.NDArray[np.uint8], table: Classes, out: npt.NDArray[np.uint64]) -> int:
+    """Write the mixed hash (FNV-1a) of each token; return how many there are."""
+    token, before, count = _FNV_OFFSET, np.uint64(0), 0
+    kind = inside = GAP  # the class of the character, and of the token it may be of
+    for at in range(len(text) + 1):
+        byte = text[at] if at < len(text) else np.uint8(_NEWLINE)  # the last token ends like the others
+        if byte < 0x80:
+            kind = table[byte]
+        elif byte >= 0xC0:
+            kind = class_at(text, at, table)
+        if inside != GAP and byte & 0xC0 != 0x80 and kind <= PAIRED and not (kind == inside == WORD):
+            token = _mix64(token)
+            out[count] = _mix64(before * _BASE + token) if inside == PAIRED else token
+            before = token if inside == PAIRED else np.uint64(0)
+            token, inside, count = _FNV_OFFSET, GAP, count + 1
+        if kind == GAP:
+            before = np.uint64(0)
+        elif kind <= PAIRED or (kind == MARK and inside != GAP):
+            token = (token ^ np.uint64(byte)) * _FNV_PRIME
+            inside = inside if kind == MARK else kind
+    return count
+
+
+@njit(cache=True)
+def _hash_runs(tokens: npt.NDArray[np.uint64], size: int, out: npt.NDArray[np.uint32]) -> int:
+    """Write the mixed 32 bits of the hash of each run of tokens (a polynomial, rolled); return how many there are."""
     leaving = _BASE
     for _ in range(size - 1):
         leaving *= _BASE
-    recent[:] = 0
-    rolled, token, inside = np.uint64(0), _FNV_OFFSET, False
-    tokens = slot = written = 0
-    for at in range(len(text) + 1):
-        byte = text[at] if at < len(text) else _NEWLINE  # the last token ends like the others
-        if _WORD[byte]:
-            token = (token ^ np.uint64(byte)) * _FNV_PRIME
-            inside = True
-        elif inside:
-            token = _mix64(token)
-            rolled = rolled * _BASE + token - recent[slot] * leaving
-            recent[slot] = token
-            slot = slot + 1 if slot + 1 < size else 0
-            tokens += 1
-            if tokens >= size:
-                out[written] = _mix64(rolled) >> np.uint64(32)
-                written += 1
-            token, inside = _FNV_OFFSET, False
-    if tokens < max(min_tokens, 1):
-        return 0
-    if tokens < size:
-        out[0] = _mix64(rolled) >> np.uint64(32)
-        return 1
+    rolled, written = np.uint64(0), 0
+    for at in range(len(tokens)):
+        rolled = rolled * _BASE + tokens[at]
+        if at >= size:
+            rolled -= tokens[at - size] * leaving
+        if at >= size - 1 or at == len(tokens) - 1:
+            out[written] = _mix64(rolled) >> np.uint64(32)
+            written += 1
     return written
 
 

@@ -41,7 +41,7 @@ def look(settings: params.Text, sink: Sink) -> Look:
 
 
 def _arrays(forms: Strings, settings: params.Text, sink: Sink) -> Arrays:
-    sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens)
+    sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens, settings.tokens)
     arrays: Arrays = {"sets": sets}
     if settings.encoder:
         words = [str(form, "utf-8") for form in forms]
