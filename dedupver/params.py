@@ -106,6 +106,7 @@ class Text(Section):
     tokens: Literal["words", "characters", "code"] = "words"
     shingle: Positive = 3
     min_tokens: Positive = 5
+    simhash: bool = False
     encoder: str | None = "wordllama"
 
 
@@ -134,6 +135,7 @@ class ByEvidence(Section):
     audio: Similarity
     text_embedding: Similarity
     image_embedding: Similarity
+    text_simhash: Similarity
 
     def of(self, kind: str) -> float:
         """Return the similarity of a kind that EVIDENCE names."""
@@ -148,6 +150,7 @@ class Floor(ByEvidence):
     audio: Similarity = 0.7
     text_embedding: Similarity = 0.85
     image_embedding: Similarity = 0.9
+    text_simhash: Similarity = 0.875
 
 
 class Thresholds(ByEvidence):
@@ -158,6 +161,7 @@ class Thresholds(ByEvidence):
     audio: Similarity = 0.8
     text_embedding: Similarity = 0.95
     image_embedding: Similarity = 0.98
+    text_simhash: Similarity = 0.95
 
 
 class Span(Section):
@@ -209,7 +213,7 @@ class Match(Section):
 
 
 Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
-Similar = Literal["text", "image", "audio", "text_embedding", "image_embedding"]
+Similar = Literal["text", "image", "audio", "text_embedding", "image_embedding", "text_simhash"]
 
 
 class Dedup(Section):
@@ -260,6 +264,13 @@ class Params(Section):
         for rule in self.dedup.rules:
             for term, value in rule.items():
                 _check_term(term, value, self.source.parts)
+        return self
+
+    @model_validator(mode="after")
+    def _simhash_is_computed(self) -> Self:
+        terms = (evidence_of(term, self.source.parts) for rule in self.dedup.rules for term in rule)
+        if "text_simhash" in {*self.dedup.similar, *terms} and not self.fingerprint.text.simhash:
+            raise ValueError("dedup names the SimHash of texts: set fingerprint.text.simhash: true to have it computed")
         return self
 
     @model_validator(mode="after")

@@ -36,6 +36,7 @@ EVIDENCE: Final = {
     "audio": Kind("audio", "spectrum", "sequences"),
     "text_embedding": Kind("text", "embedding", "vectors"),
     "image_embedding": Kind("image", "embedding", "vectors"),
+    "text_simhash": Kind("text", "simhash", "codes"),
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 

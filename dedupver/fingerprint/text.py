@@ -82,8 +82,8 @@ def _hash_tokens(text: npt.NDArray[np.uint8], table: Classes, out: npt.NDArray[n
         elif byte >= 0xC0:
             kind = class_at(text, at, table)
         if inside != GAP and byte & 0xC0 != 0x80 and kind <= PAIRED and not (kind == inside == WORD):
-            token = _mix64(token)
-            out[count] = _mix64(before * _BASE + token) if inside == PAIRED else token
+            token = mix64(token)
+            out[count] = mix64(before * _BASE + token) if inside == PAIRED else token
             before = token if inside == PAIRED else np.uint64(0)
             token, inside, count = _FNV_OFFSET, GAP, count + 1
         if kind == GAP:
@@ -106,14 +106,14 @@ def _hash_runs(tokens: npt.NDArray[np.uint64], size: int, out: npt.NDArray[np.ui
         if at >= size:
             rolled -= tokens[at - size] * leaving
         if at >= size - 1 or at == len(tokens) - 1:
-            out[written] = _mix64(rolled) >> np.uint64(32)
+            out[written] = mix64(rolled) >> np.uint64(32)
             written += 1
     return written
 
 
 @njit(cache=True)
-def _mix64(x: np.uint64) -> np.uint64:
-    # murmur3's 64-bit finaliser
+def mix64(x: np.uint64) -> np.uint64:
+    """Return murmur3's 64-bit finaliser of a hash."""
     x ^= x >> np.uint64(33)
     x *= np.uint64(0xFF51AFD7ED558CCD)
     x ^= x >> np.uint64(33)

@@ -1,4 +1,4 @@
-"""Texts: their normal form is their content; shingle sets and an embedding are their fingerprints."""
+"""Texts: their normal form is their content; shingle sets, codes of these and an embedding are their fingerprints."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dedupver.fingerprint import text
 from dedupver.fingerprint.look import Look, Sink, encoder
 from dedupver.fingerprint.normal import normal_forms
 from dedupver.fingerprint.rows import Found
+from dedupver.fingerprint.simhash import simhash
 from dedupver.schema import SIZES, Unreadable
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def look(settings: params.Text, sink: Sink) -> Look:
 def _arrays(forms: Strings, settings: params.Text, sink: Sink) -> Arrays:
     sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens, settings.tokens)
     arrays: Arrays = {"sets": sets}
+    if settings.simhash:
+        arrays |= {"simhash": simhash(sets), "simhash.valid": sets.sizes > 0}
     if settings.encoder:
         words = [str(form, "utf-8") for form in forms]
         vectors = sink.encode("embedding", encoder(settings.encoder, "text"), words)
