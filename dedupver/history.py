@@ -103,6 +103,7 @@ def _case(
         records=records if judged.all() else records.filter(pa.array(judged)),
         rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
         forced=forced,
+        counted=~reference[judged],
         matches=index.matches(),
         hot=index.hot(),
         reviews=reviews,

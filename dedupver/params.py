@@ -222,6 +222,7 @@ class Dedup(Section):
     thresholds: Thresholds = Thresholds()
     similar: tuple[Similar, ...] = ("text", "image", "audio", "image_embedding")
     rules: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"every": "similar"},)
+    caps: dict[str, Positive] = Field(default_factory=dict)
     history: Literal["frozen", "rejudge"] = "frozen"
     keep: tuple[Criterion, ...] = ("largest", "longest", "first")
     sources: tuple[str, ...] = ()
@@ -264,6 +265,13 @@ class Params(Section):
         for rule in self.dedup.rules:
             for term, value in rule.items():
                 _check_term(term, value, self.source.parts)
+        return self
+
+    @model_validator(mode="after")
+    def _caps_speak_of_parts(self) -> Self:
+        for name in self.dedup.caps:
+            if name not in self.source.parts:
+                raise ValueError(f"dedup.caps: {name!r} is no part{_nearest(name, list(self.source.parts))}")
         return self
 
     @model_validator(mode="after")

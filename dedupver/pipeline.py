@@ -32,6 +32,7 @@ from dedupver.schema import (
     RECALL,
     RECORD,
     REPORTED,
+    SHARED,
     DedupverError,
     IntegrityError,
     SourceError,
@@ -107,8 +108,12 @@ def dedup(project: Project) -> dict[str, Any]:
         else:
             store.write_table(out / "events.parquet", events, DECISION)
         store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
+        store.write_table(out / "shared.parquet", report.most_shared(verdicts.shared), SHARED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
+    report.write_plot(
+        project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(verdicts.shared)
+    )
     counted = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
     cases = words.cases(given.source.parts, given.dedup)
     return {
@@ -116,6 +121,7 @@ def dedup(project: Project) -> dict[str, Any]:
         "across_versions": report.across_versions(decisions),
         "hot_unverified": verdicts.unverified,
         "reported": {name: counted.get(name, 0) for name in cases},
+        "shared": report.shared(verdicts.shared),
         "recall": report.recall(measured, given.dedup.thresholds),
     }
 

@@ -236,7 +236,11 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
         return ["nothing drops it; a lower threshold in `dedup.thresholds` could, if a kept record resembles it"]
     if decision["reason"] == "reviewed_same_as":
         return [f"remove the line of {pair} from {reviews}"]
-    remedies = [f"a line `{pair},different` in {reviews} tells the two apart", *_thresholds(decision, parts_of(header))]
+    if decision["reason"] == "repeated_part":
+        remedies = [f"a greater number in `dedup.caps` than that of {decision['rule']}"]
+    else:
+        remedies = [f"a line `{pair},different` in {reviews} tells the two apart"]
+        remedies += _thresholds(decision, parts_of(header))
     if settings.get("history") == "frozen" and decision["decided"] != header["version"]:
         remedies.append(
             f"{decision['decided']} decided and history is frozen: set `dedup.history: rejudge` to judge it again"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dedupver import params
 
 BIN: Final = 0.02
+MOST: Final = 10_000
+"""So many contents of each part are listed that kept records share."""
 
 
 def write_plot(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -65,6 +67,25 @@ def reasons(decisions: pa.Table) -> list[tuple[str, str, int]]:
     dropped = decisions.select(["reason", "method"]).filter(pc.equal(decisions["action"], "drop"))
     rows = dropped.group_by(["reason", "method"]).aggregate([([], "count_all")]).to_pylist()
     return sorted((r["reason"], r["method"], r["count_all"]) for r in rows)
+
+
+def shared(table: pa.Table) -> dict[str, dict[str, int]]:
+    """Count for each part the contents that kept records share, these records, and those of the most frequent."""
+    rows = table.group_by("what").aggregate([([], "count_all"), ("records", "sum"), ("records", "max")]).to_pylist()
+    words = {"contents": "count_all", "records": "records_sum", "most": "records_max"}
+    return {row["what"]: {name: row[column] for name, column in words.items()} for row in rows}
+
+
+def most_shared(table: pa.Table) -> pa.Table:
+    """Return of each part the first MOST shared contents, which are the most frequent."""
+    tables = [table.filter(pc.equal(table["what"], what)).slice(0, MOST) for what in pc.unique(table["what"])]
+    return pa.concat_tables([table.slice(0, 0), *tables])
+
+
+def shared_sizes(table: pa.Table) -> list[tuple[str, int, int]]:
+    """Count the shared contents by part and by how many records share one."""
+    rows = table.group_by(["what", "records"]).aggregate([([], "count_all")]).to_pylist()
+    return sorted((r["what"], r["records"], r["count_all"]) for r in rows)
 
 
 def cluster_sizes(decisions: pa.Table) -> list[tuple[int, int]]:

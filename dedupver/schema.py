@@ -195,6 +195,17 @@ REPEATED: Final = pa.schema(
 )
 """Spans that two kept records share, in milliseconds; nothing is dropped for them."""
 
+SHARED: Final = pa.schema(
+    [
+        pa.field("what", pa.string(), nullable=False),  # the name of a part
+        pa.field("content", pa.binary(), nullable=False),  # its digest
+        pa.field("records", pa.int64(), nullable=False),  # of the kept, how many hold it
+        pa.field("chars", pa.int64()),  # that are repeated: all but those of one record; null where nobody counted them
+        pa.field("example", pa.string(), nullable=False),  # the kept record of the least id that holds it
+    ]
+)
+"""What several kept records of the dataset hold alike, though they are no duplicates as wholes."""
+
 REVIEW: Final = pa.schema(
     [
         pa.field("left", pa.string(), nullable=False),

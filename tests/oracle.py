@@ -33,6 +33,11 @@ class Item:
     forced: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def counted(self) -> bool:
+        """Whether it is of the dataset."""
+        return self.fields.get("role") != "reference"
+
     def row(self) -> dict[str, Any]:
         """Return it as a row of RECORD."""
         parts = [
@@ -76,6 +81,7 @@ class World:
             pa.Table.from_pylist([item.row() for item in items], schema=RECORD),
             np.array([item.rank for item in items], np.int64),
             np.array([item.forced for item in items], bool),
+            np.array([item.counted for item in items], bool),
             pa.Table.from_pylist(matches, schema=MATCH).to_batches(max_chunksize=2),
             pa.Table.from_pylist(hot, schema=HOT).to_batches(max_chunksize=2),
             [(a, b, label) for (a, b), label in self.reviews.items()],
@@ -106,11 +112,18 @@ def similarity(world: World, settings: params.Dedup, a: Item, b: Item) -> float:
 
 
 def greedy(world: World, settings: params.Dedup) -> dict[str, dict[str, float]]:
-    """Return for each record the kept ones that match it, by score, when its turn comes: none, and it is kept."""
+    """Return for each record the kept ones that match it, by score, when its turn comes: none, and it is kept.
+
+    One that nothing matches goes for the first kept one with its part where a cap says that enough have it.
+    """
     kept: list[Item] = []
     outcome: dict[str, dict[str, float]] = {}
     for item in sorted(world.items, key=lambda i: _order(i, settings)):
         near = {} if item.forced else {k.name: s for k in kept if (s := similarity(world, settings, k, item)) > 0}
+        for part, most in sorted(settings.caps.items()):
+            holders = [k for k in kept if k.parts.get(part, k) == item.parts.get(part) and k.counted]
+            if not near and not item.forced and len(holders) >= most:
+                near = {k.name: 1.0 for k in kept if k.parts == holders[0].parts}
         outcome[item.name] = near
         if not near:
             kept.append(item)

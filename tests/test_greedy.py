@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupver.resolve import greedy as module
+from dedupver.resolve.caps import Caps
 from dedupver.resolve.greedy import Outcome, sweep
 from dedupver.resolve.hot import Buckets
 from dedupver.resolve.rules import Edges
@@ -17,6 +18,7 @@ from dedupver.resolve.rules import Edges
 if TYPE_CHECKING:
     from dedupver.digests import Rows
 
+NO_CAPS = Caps(*(np.empty(shape, np.int64) for shape in (0, (0, 0), 0, (0, 0), (0, 0))))
 Scored = dict[tuple[int, int], float]  # by pair, the smaller node first
 
 
@@ -49,7 +51,7 @@ def run(scored: Scored, groups: list[set[int]], forced: list[bool]) -> tuple[Out
     packed = [(number << 32) | node for number, group in enumerate(groups) for node in group]
     buckets = Buckets.of(np.array(packed, np.uint64), len(groups), len(forced))
     listed = {pair: score for pair, score in scored.items() if not any(set(pair) <= group for group in groups)}
-    return sweep(edges_of(listed), np.array(forced), buckets, judge), asked
+    return sweep(edges_of(listed), np.array(forced), buckets, NO_CAPS, judge), asked
 
 
 def by_definition(scored: Scored, forced: list[bool]) -> list[bool]:
@@ -112,7 +114,7 @@ def test_separate_buckets_are_compared_at_once() -> None:
         return edges_of(dict.fromkeys(zip(left.tolist(), right.tolist(), strict=True), 0.5))
 
     packed = np.array([(number << 32) | node for node, number in enumerate([0, 1, 2, 0, 1, 2])], np.uint64)
-    outcome = sweep(edges_of({}), np.zeros(6, bool), Buckets.of(packed, 3, 6), judge)
+    outcome = sweep(edges_of({}), np.zeros(6, bool), Buckets.of(packed, 3, 6), NO_CAPS, judge)
     assert (outcome.by < 0).tolist() == [True] * 3 + [False] * 3
     assert calls == 1
 

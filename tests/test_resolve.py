@@ -50,6 +50,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
         parts = draw(st.sets(st.sampled_from(sorted(POOL)), min_size=1))
         forced = draw(st.integers(0, 4)) == 0
         fields = {
+            "role": "reference" if forced and draw(st.booleans()) else "data",
             "split": draw(st.sampled_from(["test", "train", None])),
             "source": draw(st.sampled_from(["a", "b", None])),
             "quality": draw(st.sampled_from([0.5, 2.0, None])),
@@ -90,6 +91,7 @@ def policies(draw: st.DrawFn) -> Dedup:
                 st.lists(st.sampled_from(["largest", "longest", "newest", "source", "quality", "first"]), unique=True)
             ),
             "sources": ["b", "a"],
+            "caps": draw(st.dictionaries(st.sampled_from(sorted(POOL)), st.integers(1, 3), max_size=2)),
         }
     )
 
@@ -147,6 +149,71 @@ def test_input_order_changes_nothing(world: World, policy: Dedup, random: Any) -
     assert (
         judged(world, policy)[0] == judged(dataclasses.replace(world, scores=dict(scores), reviews=turned), policy)[0]
     )
+
+
+@SOME
+@given(worlds(), policies())
+def test_what_the_kept_share_is_counted(world: World, policy: Dedup) -> None:
+    """Of each part the contents that two and more of the kept hold, references apart, the most frequent first."""
+    found, verdicts = judged(world, policy)
+    kept = [item for item in sorted(world.items, key=lambda item: item.name) if found[item.name] is None]
+    expected = []
+    for part in PARTS:
+        holders: dict[str, list[str]] = {}
+        for item in kept:
+            if part in item.parts and item.counted:
+                holders.setdefault(item.parts[part], []).append(item.name)
+        shared = [(part, digest(c), len(names), names[0]) for c, names in holders.items() if len(names) > 1]
+        expected += sorted(shared, key=lambda row: (-row[2], row[1]))
+    rows = verdicts.shared.to_pylist()
+    assert [(r["what"], r["content"], r["records"], r["example"]) for r in rows] == expected
+
+
+def captioned(**captions: str) -> list[Item]:
+    """Return records of an image of their own and a caption."""
+    return [Item(name, {"image": f"I{name}", "caption": caption}) for name, caption in captions.items()]
+
+
+def test_of_those_that_share_a_caption_the_first_so_many_stay() -> None:
+    """The last two go for a, which has their caption and stays; c has another."""
+    items = captioned(a="A", b="A", c="C", d="A", e="A")
+    found, verdicts = judged(World(items), Dedup(keep=("first",), caps={"caption": 2}))
+    assert found == {"a": None, "b": None, "c": None, "d": "a", "e": "a"}
+    assert said(verdicts, 3) == {
+        "reason": "repeated_part",
+        "method": "content",
+        "score": 1.0,
+        "threshold": 1.0,
+        "evidence": "caption=exact",
+        "rule": "{caps.caption: 2}",
+    }
+
+
+def test_whom_a_cap_drops_no_other_goes_for() -> None:
+    """As b is over the cap, c, which resembles b alone, stays."""
+    items = captioned(a="A", b="A", c="C")
+    scores = {("image", "Ib", "Ic"): 0.9375, ("text", "A", "C"): 0.9375}
+    found, _ = judged(World(items, scores), Dedup(keep=("first",), caps={"caption": 1}))
+    assert found == {"a": None, "b": "a", "c": None}
+
+
+def test_a_duplicate_is_no_matter_for_a_cap() -> None:
+    """The second goes for a, whose picture it resembles, and takes no place: c is the second of two."""
+    items = captioned(a="A", b="A", c="A")
+    found, verdicts = judged(World(items, {("image", "Ia", "Ib"): 0.9375}), Dedup(keep=("first",), caps={"caption": 2}))
+    assert found == {"a": None, "b": "a", "c": None}
+    assert said(verdicts, 1)["reason"] == "near_duplicate_of"
+
+
+def test_references_do_not_count_and_the_forced_stay() -> None:
+    """Two that were published before stay though the cap is one; the reference is not of the dataset."""
+    items = captioned(a="A", b="A", c="A", r="A")
+    items = [
+        dataclasses.replace(item, rank=0 if item.name != "c" else 1, forced=item.name != "c", fields={"role": role})
+        for item, role in zip(items, ["data", "data", "data", "reference"], strict=True)
+    ]
+    assert judged(World(items), Dedup(caps={"caption": 1}))[0] == {"a": None, "b": None, "c": "a", "r": None}
+    assert judged(World(items), Dedup(caps={"caption": 3}))[0]["c"] is None
 
 
 def texts(*names: str, **fields: dict[str, Any]) -> list[Item]:
@@ -323,7 +390,9 @@ def test_a_hot_bucket_costs_linear_time_and_bounded_memory() -> None:
         return np.full(len(left), 0.9, np.float32)
 
     none = np.zeros(count, np.int64)
-    case = Case(PARTS, rows, none, none.astype(bool), (), hot.cast(HOT).to_batches(), (), lambda _, __: score)
+    case = Case(
+        PARTS, rows, none, none.astype(bool), none == 0, (), hot.cast(HOT).to_batches(), (), lambda _, __: score
+    )
     started = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     verdicts = resolve(case, Dedup())

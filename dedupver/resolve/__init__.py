@@ -1,7 +1,8 @@
 """Matches → decisions: greedy by direct match, in an order that is a property of the records.
 
 In that order a record is kept unless a record that is already kept matches it under a rule; then it is dropped for the
-best of those. Nothing is ever dropped for a chain of matches.
+best of those. Nothing is ever dropped for a chain of matches. Where params cap how many may share a part, a record
+beyond is dropped for the first that is kept with it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import pyarrow.compute as pc
 from dedupver.digests import Digests, Lookup, Rows, numbered, of_column, parts_in
 from dedupver.index.lsh import distinct
 from dedupver.resolve import rules, words
+from dedupver.resolve.caps import Caps
 from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
 from dedupver.resolve.greedy import Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of
+from dedupver.resolve.shared import shared
 from dedupver.resolve.rules import REVIEW, Edges, Rule
 from dedupver.schema import EVIDENCE, ParamsError
 
@@ -37,6 +40,7 @@ class Verdicts:
     representative: Rows
     said: pa.Table  # schema SAID: of the dropped, in the order of their rows
     reported: pa.Table  # schema REPORTED
+    shared: pa.Table  # schema SHARED
     unverified: int
 
 
@@ -48,6 +52,7 @@ class Case:
     records: pa.Table  # columns of RECORD
     rank: Rows  # lower goes first: 0 the protected
     forced: Mask  # kept whatever matches them
+    counted: Mask  # of the dataset: the caps of params speak of them
     matches: Iterable[pa.RecordBatch]  # schema MATCH
     hot: Iterable[pa.RecordBatch]  # schema HOT
     reviews: Sequence[tuple[str, str, str]]
@@ -73,11 +78,15 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     listed = rules.joined([reviews.over(rules.edges(conjunctions, nodes.contents, evidence)), reviews.same])
     forced = np.zeros(len(nodes), bool)
     forced[nodes.of_record[case.forced]] = True
-    outcome = sweep(listed, forced, buckets, judge)
+    caps = Caps.of(settings.caps, list(names), nodes, case.forced, case.counted)
+    outcome = sweep(listed, forced, buckets, caps, judge)
     representative = _representatives(nodes, outcome, case.forced)
-    judged = words.Judged(names, case.records, nodes, representative, outcome, conjunctions, evidence)
+    judged = words.Judged(names, case.records, nodes, representative, outcome, conjunctions, settings.caps, evidence)
     said, reported = words.said(judged), words.reported(judged, settings)
-    return Verdicts(representative < 0, representative, said, reported, outcome.unverified)
+    keep, ids = representative < 0, case.records["id"]
+    stay = keep & case.counted
+    common = shared(parts[stay], list(names), contents, ids.filter(pa.array(stay)))
+    return Verdicts(keep, representative, said, reported, common, outcome.unverified)
 
 
 def _met(case: Case) -> dict[str, str]:

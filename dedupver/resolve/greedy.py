@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from dedupver.compiled import njit
+from dedupver.resolve import caps as caps_
+from dedupver.resolve.caps import drops
 from dedupver.resolve.rules import Edges, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dedupver.digests import Rows
+    from dedupver.resolve.caps import Caps
     from dedupver.resolve.evidence import Mask, Scores
     from dedupver.resolve.hot import Buckets, Small
 
@@ -44,13 +47,14 @@ class Outcome:
     unverified: int
 
 
-def sweep(edges: Edges, forced: Mask, buckets: Buckets, judge: Callable[[Rows, Rows], Edges]) -> Outcome:
+def sweep(edges: Edges, forced: Mask, buckets: Buckets, caps: Caps, judge: Callable[[Rows, Rows], Edges]) -> Outcome:
     """Judge every node: dropped for the best of the kept that are known to match it, of equals for the first.
 
     `forced`, shape (n,), says which stay whatever matches them; `judge` returns the edges among some pairs of nodes.
+    A node that nothing matches goes all the same where enough are kept that share a part with it.
     """
     edges = edges.at(np.argsort(edges.left, kind="stable"))
-    state = _start(edges, forced, buckets)
+    state = _start(edges, forced, buckets, caps)
     found, count, node, number = [edges], len(edges.left), 0, 0
     while node < len(forced):
         number += 1
@@ -60,6 +64,9 @@ def sweep(edges: Edges, forced: Mask, buckets: Buckets, judge: Callable[[Rows, R
             found.append(judge(state.left[here].astype(np.int64), state.right[here].astype(np.int64)))
             _drop(found[-1].left, found[-1].right, found[-1].score, count, state)
             count += len(found[-1].left)
+    over, by_caps = caps_.edges(state.by, state.goes_for)
+    state.by[over] = count + np.arange(len(over))
+    found.append(by_caps)
     return Outcome(state.by, joined(found), int(state.unverified[0]))
 
 
@@ -75,6 +82,7 @@ class _State(NamedTuple):
     late: Rows
     score: Scores
     buckets: Buckets
+    caps: Caps
     ends: Rows  # of a bucket's members that are still compared
     budget: Rows  # comparisons left to a bucket
     spare: Rows  # those left to it with members that are dropped already
@@ -85,7 +93,7 @@ class _State(NamedTuple):
     unverified: Rows
 
 
-def _start(edges: Edges, forced: Mask, buckets: Buckets) -> _State:
+def _start(edges: Edges, forced: Mask, buckets: Buckets, caps: Caps) -> _State:
     count, sizes = len(forced), np.diff(buckets.starts)
     room = max(WAVE, count) if len(buckets.members) else 0
     return _State(
@@ -98,6 +106,7 @@ def _start(edges: Edges, forced: Mask, buckets: Buckets) -> _State:
         late=edges.right,
         score=edges.score,
         buckets=buckets._replace(members=buckets.members.copy()),
+        caps=caps,
         ends=buckets.starts[1:].copy(),
         budget=COMPARED * sizes,
         spare=BETTER * sizes,
@@ -121,9 +130,10 @@ def _wave(node: int, number: int, state: _State) -> tuple[int, int]:
             mine = state.buckets.of_node[state.buckets.node_starts[node] : state.buckets.node_starts[node + 1]]
             if not _may_go_on(mine, number, pairs, state):
                 break
-            listed = slice(state.first[node], state.first[node + 1])
-            _drop(state.early[listed], state.late[listed], state.score[listed], state.first[node], state)
-            pairs = _meet(node, mine, number, pairs, state)
+            if not drops(node, state.caps, state.forced, state.by, state.goes_for):
+                listed = slice(state.first[node], state.first[node + 1])
+                _drop(state.early[listed], state.late[listed], state.score[listed], state.first[node], state)
+                pairs = _meet(node, mine, number, pairs, state)
         node += 1
     return node, pairs
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dedupver.digests import equal_parts
 from dedupver.resolve import rules
+from dedupver.resolve.caps import CAPPED, capped
 from dedupver.resolve.rules import Rule, Term
 from dedupver.schema import EVIDENCE, REPORTED, SAID
 
@@ -40,6 +41,7 @@ class Judged:
     representative: Rows  # of each record: a row, or -1
     outcome: Outcome
     rules: list[Rule]
+    caps: Mapping[str, int]  # part → how many may share it
     evidence: Evidence
 
 
@@ -50,21 +52,27 @@ def said(judged: Judged) -> pa.Table:
     kept, edge = judged.representative[rows], judged.outcome.by[judged.nodes.of_record[rows]]
     rule = np.append(edges.rule, 0)[edge]
     equal = (rule >= 0) & (judged.nodes.parts[rows] == judged.nodes.parts[kept]).all(axis=1)
-    near, reviewed = ~equal & (rule >= 0), rule < 0
+    near, reviewed, over = ~equal & (rule >= 0), rule == rules.REVIEW, rule <= CAPPED
     score, threshold, method = np.ones(len(rows)), np.ones(len(rows)), np.full(len(rows), METHODS.index("review"))
     score[near] = edges.score[edge[near]]
     threshold[near] = _rounded(edges.threshold[edge[near]])
-    method[near] = edges.kind[edge[near]] % len(KINDS)
+    method[near], method[over] = edges.kind[edge[near]] % len(KINDS), CONTENT
     method[equal] = CONTENT + _same_bytes(judged.records["parts"], rows[equal], kept[equal])
-    rule[equal], rule[reviewed] = len(judged.rules), len(judged.rules) + 1
-    reasons = ["near_duplicate_of", "exact_duplicate_of", "reviewed_same_as"]
+    cap = np.where(over, CAPPED - rule, -1)
+    texts = [*(r.text for r in judged.rules), "{content: exact}", "review", *_caps(judged, "{{caps.{}: {}}}")]
+    rule[equal], rule[reviewed], rule[over] = (
+        len(judged.rules),
+        len(judged.rules) + 1,
+        len(judged.rules) + 2 + cap[over],
+    )
+    reasons = ["near_duplicate_of", "exact_duplicate_of", "reviewed_same_as", "repeated_part"]
     columns: dict[str, pa.Array] = {
-        "reason": _named(reasons, equal + 2 * reviewed),
+        "reason": _named(reasons, equal + 2 * reviewed + 3 * over),
         "method": _named(METHODS, method),
         "score": pa.array(score),
         "threshold": pa.array(threshold, mask=reviewed),
-        "evidence": _evidence(judged, rows, edge, near, equal),
-        "rule": _named([*(r.text for r in judged.rules), "{content: exact}", "review"], rule),
+        "evidence": _evidence(judged, rows, edge, near, equal, cap),
+        "rule": _named(texts, rule),
     }
     return pa.table(columns, schema=SAID)
 
@@ -126,11 +134,14 @@ def _same_bytes(parts: pa.ChunkedArray, a: Rows, b: Rows) -> Mask:
     return equal_parts(few, place[a], few, place[b], "sha256")
 
 
-def _evidence(judged: Judged, rows: Rows, edge: Rows, near: Mask, equal: Mask) -> pa.Array:
-    """Return the evidence of each dropped record; that of an edge is written once."""
+def _evidence(  # noqa: PLR0913, PLR0917 - what is dropped by what
+    judged: Judged, rows: Rows, edge: Rows, near: Mask, equal: Mask, cap: Rows
+) -> pa.Array:
+    """Return the evidence of each dropped record; that of an edge is written once. `cap` is -1 for those of none."""
     used, place = np.unique(edge[near], return_inverse=True)
-    words = pa.concat_arrays([_of_edges(judged, used), pa.array([*_equal(judged.names), "review=same"])])
-    at = np.full(len(rows), len(words) - 1)
+    others = [*_equal(judged.names), "review=same", *_caps(judged, "{}=exact")]
+    words = pa.concat_arrays([_of_edges(judged, used), pa.array(others)])
+    at = len(used) + others.index("review=same") + 1 + cap
     at[near] = place
     highest_first = 1 << np.arange(len(judged.names))[::-1]
     at[equal] = len(used) + (judged.nodes.parts[rows[equal]] >= 0) @ highest_first
@@ -141,6 +152,11 @@ def _equal(names: Mapping[str, str]) -> list[str]:
     """Return the evidence between equal records, by the bits that say which parts they have, the first highest."""
     every = itertools.product((0, 1), repeat=len(names))
     return [",".join(f"{name}=exact" for name in itertools.compress(names, bits)) for bits in every]
+
+
+def _caps(judged: Judged, words: str) -> list[str]:
+    """Return words of each cap: its part, and how many may share it."""
+    return [words.format(part, judged.caps[part]) for part in capped(judged.caps, list(judged.names))]
 
 
 def _of_edges(judged: Judged, used: Rows) -> pa.Array:
