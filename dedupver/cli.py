@@ -212,6 +212,24 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(5)
 
 
+@app.command(epilog="Example: dedupver blocks old.tar new.tar photos/")
+def blocks(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders with all that is below.")],
+    size: Annotated[int, typer.Option(min=256, max=4 << 20, help="Bytes of a block on average.")] = 4096,
+    as_json: Json = False,
+) -> None:
+    """Show what files and folders share, as they lie.
+
+    Equal folders, equal files, and blocks that differing files have in common, with the bytes that storing each once
+    would save. It needs no project and changes nothing.
+    """
+    from dedupver import blocks as shared  # noqa: PLC0415
+    from dedupver import terminal  # noqa: PLC0415
+
+    found = shared.shared(paths, size)
+    _answer(dataclasses.asdict(found), terminal.shared(found), as_json=as_json)
+
+
 def _root(context: typer.Context) -> Path:
     """Return the folder that holds params.yaml: as asked, or the nearest above within the git repository."""
     from dedupver.schema import StateError  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.compute as pc
 
@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from dedupver.blocks import Shared
+    from dedupver.blocks.trees import Equal
     from dedupver.invariants import Finding
+
+
+LISTED: Final = 20
+"""So many rows of a long table are shown."""
+
+FEW: Final = 4
+"""So many copies of one original are shown."""
 
 
 def plain(text: object) -> str:
@@ -96,6 +105,48 @@ def findings(found: Sequence[Finding]) -> Iterator[str]:
         [("check", "subject", "finding", "fix"), *((f.check, f.subject, f.message, f.fix) for f in found)]
     )
     yield f"{len(found)} findings"
+
+
+def shared(found: Shared) -> Iterator[str]:
+    """Yield the text of `dedupver blocks`: what would save most."""
+    yield f"{found.files} files of {found.bytes} bytes"
+    yield from columns(
+        _indented(
+            [
+                ("each content once", found.distinct, _saved(found.bytes, found.distinct)),
+                ("each block once", found.blocks, _saved(found.bytes, found.blocks)),
+            ]
+        )
+    )
+    yield from _groups("equal folders, and the bytes that copies take", found.folders)
+    yield from _groups("equal files", found.copies)
+    rows = [(p.bytes, f"{p.of_left:.0%}", p.left, f"{p.of_right:.0%}", p.right) for p in found.pairs]
+    yield from _section("bytes that two files share, and what share of each", rows[:LISTED])
+    yield from _more(len(rows) + found.left_out)
+    yield from _section("can't be read", list(found.unreadable.items())[:LISTED])
+    yield from _more(len(found.unreadable))
+
+
+def _groups(title: str, groups: Sequence[Equal]) -> Iterator[str]:
+    yield from _section(title, [row for each in groups[:LISTED] for row in _group(each)])
+    yield from _more(len(groups))
+
+
+def _group(equal: Equal) -> Iterator[Sequence[object]]:
+    first, *others = equal.paths
+    yield equal.bytes, f"{equal.files} files" if equal.files > 1 else "a file", first
+    yield from (("", "", f"= {path}") for path in others[:FEW])
+    if len(others) > FEW:
+        yield "", "", f"= {len(others) - FEW} more"
+
+
+def _saved(all_: int, stored: int) -> str:
+    return f"saves {(all_ - stored) / all_:.1%}" if all_ else ""
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > LISTED:
+        yield f"  and {count - LISTED} more, which --json lists"
 
 
 def _verdict(row: dict[str, Any]) -> str:

@@ -22,8 +22,8 @@ from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, 
 from dedupver.resolve.greedy import Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of
-from dedupver.resolve.shared import shared
 from dedupver.resolve.rules import REVIEW, Edges, Rule
+from dedupver.resolve.shared import shared
 from dedupver.schema import EVIDENCE, ParamsError
 
 if TYPE_CHECKING:
