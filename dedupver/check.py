@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from typing import TYPE_CHECKING, Final
 
@@ -12,9 +11,8 @@ import pyarrow.compute as pc
 from dedupver import params, store
 from dedupver.invariants import INVARIANTS, RESTORE, Finding, Version, equal, evidence
 from dedupver.manifest import open_manifest
-from dedupver.published import published
-from dedupver.records.files import kind_of
-from dedupver.records.paths import BOM
+from dedupver.published import difference, published
+from dedupver.records.samples import Folders
 from dedupver.schema import DECISION, RECORD, IntegrityError
 
 if TYPE_CHECKING:
@@ -112,12 +110,14 @@ def _published(version: Version) -> Iterator[Finding]:
 
 
 def _altered(clean: Path, files: pa.Table, source: params.Source) -> Iterator[Finding]:
-    """Compare whole files with what was judged: the part of a file's modality is its own, a caption lies beside it."""
+    """Compare the parts of each sample of files with what was judged."""
+    folders = {name: Folders((clean / name).resolve(), source) for name in _names(files["folder"])}
     for row in files.select(["id", "folder", "path", "parts"]).to_pylist():
-        place, kind = clean / row["folder"] / row["path"], kind_of(row["path"], source)
-        judged = next((part["sha256"] for part in row["parts"] if part["modality"] == kind), None)
-        if place.is_file() and hashlib.sha256(place.read_bytes().removeprefix(BOM)).digest() != judged:
-            yield Finding("clean", row["id"], "its bytes are not those that were judged", RESTORE)
+        there = folders[row["folder"]]
+        if (there.root / row["path"]).is_file():  # else it is missing, which is said elsewhere
+            problem = difference(there, row["path"], {part["part"]: part["sha256"] for part in row["parts"]})
+            if problem:
+                yield Finding("clean", row["id"], problem, RESTORE)
 
 
 def _placed(version: Version, kept: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from dedupver.schema import EVIDENCE, MODALITIES, PARTS, RAW, ParamsError
+from dedupver.schema import ATTRIBUTES, EVIDENCE, MODALITIES, PARTS, RAW, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Similarity = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
-RESERVED: Final = frozenset({*RAW.names, "every", "content"})
+RESERVED: Final = frozenset({*RAW.names, ATTRIBUTES, "every", "content"})
+MEMBERS: Final = {".txt": "caption", ".caption": "caption", ".json": ATTRIBUTES}
+"""What a file is that stands beside another one of a sample, by its suffix."""
 
 
 class Section(BaseModel):
@@ -59,7 +61,8 @@ class Source(Section):
     columns: Columns = Columns()
     text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
     image_suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
-    captions: Literal["sidecar", "none"] = "sidecar"
+    samples: Literal["stem", "file"] = "stem"
+    members: dict[Annotated[str, Field(pattern=r"^\.[^/A-Z]+$")], str] = MEMBERS
     references: tuple[str, ...] = ()
     max_text_bytes: Positive = 10_000_000
     max_image_bytes: Positive = 200_000_000
@@ -68,6 +71,7 @@ class Source(Section):
     @field_validator("parts")
     @classmethod
     def _known_modalities(cls, parts: dict[str, str]) -> dict[str, str]:
+        """Return the parts in an order that is theirs: JSON and DVC know none, and records are read by it."""
         if not parts:
             raise ValueError("a record has at least one part, such as {text: text}")
         for name, modality in parts.items():
@@ -75,7 +79,24 @@ class Source(Section):
                 raise ValueError(f"{name} is {modality!r}{_nearest(modality, list(MODALITIES))}")
             if name in RESERVED:
                 raise ValueError(f"a part can't be called {name!r}, which is something else of a record")
-        return parts
+        return dict(sorted(parts.items(), key=lambda item: (item[0] != item[1], MODALITIES.index(item[1]), item[0])))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _captions_were(cls, given: Any) -> Any:
+        """Read what the key was before there were samples of more than an image and its caption."""
+        if not isinstance(given, dict) or given.get("captions") not in {"sidecar", "none"}:
+            return given
+        samples = {"sidecar": "stem", "none": "file"}[given["captions"]]
+        return {"samples": samples} | {key: value for key, value in given.items() if key != "captions"}
+
+    @model_validator(mode="after")
+    def _members_are_parts(self) -> Self:
+        known = [*dict.fromkeys([*self.parts, *PARTS]), ATTRIBUTES]  # a default that no record has does no harm
+        for suffix, part in self.members.items():
+            if part not in known:
+                raise ValueError(f"members.{suffix} is {part!r}{_nearest(part, known)}")
+        return self
 
     @model_validator(mode="after")
     def _columns_of_parts(self) -> Self:
@@ -88,7 +109,7 @@ class Source(Section):
         return self
 
     def parts_of(self, *modalities: str) -> list[str]:
-        """Return the names of the parts of some modalities, in the order of params."""
+        """Return the names of the parts of some modalities: first the one that is called like its modality."""
         return [name for name, modality in self.parts.items() if modality in modalities]
 
     def suffixes(self, modality: str) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from dedupver import links, store
 from dedupver.records import lines, parquet, separated
-from dedupver.records.files import Present, kind_of, sidecar
 from dedupver.records.formats import line_format
 from dedupver.records.paths import inside, reason
+from dedupver.records.samples import Folders, kind_of
 from dedupver.records.tables import Table
 from dedupver.schema import IntegrityError, SourceError, Unreadable
 
@@ -37,7 +37,7 @@ def publish(root: Path, target: Path, kept: pa.Table, source: params.Source, lin
     """Write the records that `kept` names below `target`, an empty folder.
 
     `kept` has the columns path and row; row -1 stands for a whole file. What a row or a file brings along — the file
-    that it names, the caption beside it — is linked too. Returns the number of records.
+    that it names, the others of a sample — is linked too. Returns the number of records.
     Raises SourceError where the source is no longer what was read, IntegrityError for a path that leaves the source.
     """
     folder = _Folder(root.resolve(), target, source, link)
@@ -52,7 +52,7 @@ class _Folder:
 
     def __init__(self, root: Path, target: Path, source: params.Source, how: str) -> None:
         self._root, self._target, self._source, self._how = root, target, source, how
-        self._present = Present(root)
+        self._folders = Folders(root, source)
         self._linked: set[str] = set()
 
     def put(self, path: str, rows: Rows) -> None:
@@ -71,10 +71,8 @@ class _Folder:
             raise _changed(path, reason(error)) from error
 
     def _put_file(self, path: str) -> None:
-        self._link(path)
-        caption = sidecar(path, self._present, self._source)
-        if caption:
-            self._link(caption)
+        for each in self._folders.sample(path).files():
+            self._link(each)
 
     def _put_rows(self, path: str, place: Path, rows: Rows) -> None:
         table = Table(self._root, path, self._source)

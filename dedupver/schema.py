@@ -21,6 +21,9 @@ SIZES: Final = ("pixels", "chars", "millis")
 PARTS: Final = {"text": "text", "image": "image", "caption": "text", "audio": "audio"}
 """Part name → modality, unless `source.parts` says otherwise. A record holds one or more parts, each at most once."""
 
+ATTRIBUTES: Final = "attributes"
+"""What a file of a sample is whose fields are attributes of the record and texts, and which is no part itself."""
+
 
 class Kind(NamedTuple):
     """What makes two contents alike."""

@@ -76,14 +76,14 @@ def expected(number: int, row: Row) -> Row:
         try:
             content, pixels, chars = look(part, row[part])
         except Unreadable as verdict:
-            verdicts.append(verdict)
+            verdicts.append((verdict.code, f"{part}: {verdict.reason}"))
             continue
         sha256 = hashlib.sha256(row[part]).digest()
         parts.append({"part": part, "modality": PARTS[part], "sha256": sha256, "content": content})
         for name, size in (("bytes", len(row[part])), ("pixels", pixels), ("chars", chars)):
             found[name] += size
     if row["code"] is None:
-        found |= {"code": verdicts[0].code, "detail": verdicts[0].reason} if verdicts else {"parts": parts}
+        found |= dict(zip(("code", "detail"), verdicts[0], strict=True)) if verdicts else {"parts": parts}
     return found
 
 

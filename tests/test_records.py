@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from dedupver.params import Columns, Source
 from dedupver.records import Task, columns, lines, parquet, plan, read, record
+from dedupver.records.samples import Sample
 from dedupver.records.tables import Table
 from dedupver.schema import PARTS, SourceError, raw_schema
 
@@ -570,7 +571,8 @@ def test_tasks_can_be_pickled_and_do_not_change(tmp_path: Path) -> None:
     put(tmp_path, "a.txt", "x")
     put(tmp_path, "b.csv", "text\nx\n")
     tasks = plan(tmp_path, Source())
-    assert tasks == [Task(("a.txt",), "file", 0, 0, -1), Task(("b.csv",), "csv", 5, 7, 0, b"text\n")]
+    sample = Sample("a.txt", {"text": "a.txt"})
+    assert tasks == [Task(("a.txt",), "file", 0, 0, -1, samples=(sample,)), Task(("b.csv",), "csv", 5, 7, 0, b"text\n")]
     assert pickle.loads(pickle.dumps(tasks)) == tasks == plan(tmp_path, Source())
 
 

@@ -73,35 +73,39 @@ def unnamed(raw: pa.RecordBatch, parts: Sequence[Part], verdicts: Sequence[Unrea
     A record of which a part can't be read is quarantined for the first such part, and has no parts.
     """
     readable = [part.where(part.found.verdict < 0) for part in parts]
-    verdict = _first_verdicts(raw, parts)
+    verdict, part = _first_verdicts(raw, parts)
     sound = (verdict < 0) & raw.column("code").is_null().to_numpy(zero_copy_only=False)
     columns = {
         **{name: raw.column(name) for name in UNNAMED.names if name in raw.schema.names},
         **_sums(raw.num_rows, readable),
-        **_reasons(raw, verdict, verdicts),
+        **_reasons(raw, verdict, verdicts, _words([part.name for part in parts], part)),
         "parts": _lists(raw.num_rows, [part.where(sound[part.record]) for part in readable]),
     }
     return pa.table([columns[name] for name in UNNAMED.names], schema=UNNAMED)
 
 
-def _first_verdicts(raw: pa.RecordBatch, parts: Sequence[Part]) -> npt.NDArray[np.int64]:
-    """Return for each record the number of the reason why it can't be read; -1: none, or it has one already."""
-    verdict = np.full(raw.num_rows, -1)
-    for part in reversed(parts):
+def _first_verdicts(raw: pa.RecordBatch, parts: Sequence[Part]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return for each record the number of the reason why it can't be read, and of the part.
+
+    -1: there is none, or it has one already.
+    """
+    verdict, place = np.full(raw.num_rows, -1), np.full(raw.num_rows, -1)
+    for number, part in reversed(list(enumerate(parts))):
         bad = part.found.verdict >= 0
-        verdict[part.record[bad]] = part.found.verdict[bad]
+        verdict[part.record[bad]], place[part.record[bad]] = part.found.verdict[bad], number
     verdict[raw.column("code").is_valid().to_numpy(zero_copy_only=False)] = -1
-    return verdict
+    return verdict, place
 
 
 def _reasons(
-    raw: pa.RecordBatch, verdict: npt.NDArray[np.int64], verdicts: Sequence[Unreadable]
+    raw: pa.RecordBatch, verdict: npt.NDArray[np.int64], verdicts: Sequence[Unreadable], part: pa.StringArray
 ) -> dict[str, pa.Array]:
-    """Return the columns `code` and `detail`: what the readers have said, or the verdict."""
+    """Return the columns `code` and `detail`: what the readers have said, or the verdict on a part."""
     codes, reasons = [v.code for v in verdicts], [v.reason for v in verdicts]
+    said = pc.binary_join_element_wise(part, _words(reasons, verdict), ": ")
     return {
         "code": pc.coalesce(raw.column("code"), _words(codes, verdict)),
-        "detail": pc.coalesce(raw.column("detail"), _words(reasons, verdict)),
+        "detail": pc.coalesce(raw.column("detail"), said),
     }
 
 

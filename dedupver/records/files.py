@@ -1,101 +1,88 @@
-"""Whole files as records: one part each, or an image and the caption beside it."""
+"""Whole files as records: each sample of one file or of several beside each other."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from dedupver.records.jsonl import JsonLines
 from dedupver.records.paths import BOM, content, inside, printable, role_of, source_of, split_of
 from dedupver.records.record import Raw, Task
-from dedupver.schema import MODALITIES, Unreadable
+from dedupver.records.samples import kind_of
+from dedupver.records.tables import describe
+from dedupver.schema import ATTRIBUTES, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dedupver import params
-
-TABLES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-SIDECARS: Final = (".txt", ".caption")
-CAPTION: Final = "caption"
-"""The part that is beside an image."""
-
-
-def kind_of(path: str, source: params.Source) -> str | None:
-    """Return how a file is read: a modality, jsonl, csv or parquet, by its suffix; None where it is unknown."""
-    suffix = PurePosixPath(path).suffix.lower()
-    modality = next((m for m in MODALITIES if suffix in source.suffixes(m)), None)
-    return modality or TABLES.get(suffix) or ("text" if "*" in source.text_suffixes else None)
-
-
-def is_file(kind: str | None) -> bool:
-    """Return whether a file of this kind is a record, rather than a table of them; one of no known kind is."""
-    return kind not in TABLES.values()
-
-
-def sidecar(path: str, exists: Container[str], source: params.Source) -> str | None:
-    """Return the path of the caption beside an image, if params ask for captions and `exists` holds one."""
-    if source.captions == "none" or CAPTION not in source.parts or kind_of(path, source) != "image":
-        return None
-    places = (str(PurePosixPath(path).with_suffix(suffix)) for suffix in SIDECARS)
-    return next((place for place in places if place in exists), None)
-
-
-class Present:
-    """The files below a root, asked one at a time: the counterpart on disk of a set of walked paths."""
-
-    def __init__(self, root: Path) -> None:
-        """Look below `root`."""
-        self._root = root
-
-    def __contains__(self, path: object) -> bool:
-        """Return whether the path is something else than a folder; a dangling link is."""
-        place = self._root / str(path)
-        return place.is_symlink() or (place.exists() and not place.is_dir())
+    from dedupver.records.samples import Sample
 
 
 def read(root: Path, task: Task, source: params.Source) -> Iterator[Raw]:
-    """Yield one record for each path of the task."""
-    present = Present(root)
-    for path in task.paths:
-        name = printable(path)
-        raw = Raw(name, -1, role_of(name, source), name, source=source_of(name), split=split_of(name))
-        try:
-            _fill(raw, root, path, sidecar(path, present, source), source)
-        except Unreadable as verdict:
-            raw.quarantine(verdict)
-        yield raw
+    """Yield one record for each sample of the task."""
+    for sample in task.samples:
+        yield read_sample(root, sample, source)
 
 
-def checked_text(data: bytes, what: str = "text") -> bytes:
-    """Return the bytes of a text.
+def read_sample(root: Path, sample: Sample, source: params.Source) -> Raw:
+    """Return the record that a sample is, quarantined if one of its files can't be read."""
+    name = printable(sample.path)
+    raw = Raw(name, -1, role_of(name, source), name, source=source_of(name), split=split_of(name))
+    try:
+        _fill(raw, root, sample, source)
+    except Unreadable as verdict:
+        raw.quarantine(verdict)
+    return raw
+
+
+def checked_text(data: bytes) -> bytes:
+    """Return the bytes of a text without a byte order mark.
 
     Raises Unreadable: `bad_utf8`, or `empty_text` where there is nothing but white space.
     """
+    data = data.removeprefix(BOM)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable("bad_utf8", f"{what}: byte {error.start} is no UTF-8") from error
+        raise Unreadable("bad_utf8", f"byte {error.start} is no UTF-8") from error
     if not text or text.isspace():
-        raise Unreadable("empty_text", f"{what}: nothing but white space")
+        raise Unreadable("empty_text", "nothing but white space")
     return data
 
 
-def _fill(raw: Raw, root: Path, path: str, caption: str | None, source: params.Source) -> None:
+@contextlib.contextmanager
+def naming(part: str) -> Iterator[None]:
+    """Say of which part of a record something can't be read."""
+    try:
+        yield
+    except Unreadable as verdict:
+        raise Unreadable(verdict.code, f"{part}: {verdict.reason}") from verdict
+
+
+def unknown(path: str, source: params.Source) -> Unreadable:
+    """Return why a file is no part of a record."""
     kind = kind_of(path, source)
-    part = next(iter(source.parts_of(kind)), None) if kind else None
-    if kind is None or part is None:
-        inside(root, path)
-        suffix = PurePosixPath(path).suffix
-        why = f"source.parts has no part of modality {kind}" if kind else f"no known suffix: {suffix!r}"
-        raise Unreadable("unsupported_file", why)
-    if kind == "text":
-        raw.parts[part] = _text(root, path, source, part)
-        return
-    raw.parts[part] = content(root, path, source.limit(kind), f"huge_{kind}")
-    if caption:
-        raw.parts[CAPTION] = _text(root, caption, source, CAPTION)
+    suffix = PurePosixPath(path).suffix
+    why = f"source.parts has no part of modality {kind}" if kind else f"no known suffix: {suffix!r}"
+    return Unreadable("unsupported_file", why)
 
 
-def _text(root: Path, path: str, source: params.Source, what: str) -> bytes:
-    return checked_text(content(root, path, source.max_text_bytes, "huge_text").removeprefix(BOM), what)
+def _fill(raw: Raw, root: Path, sample: Sample, source: params.Source) -> None:
+    if not sample.parts:
+        inside(root, sample.path)
+        raise unknown(sample.path, source)
+    if sample.attributes:
+        with naming(ATTRIBUTES):
+            row = content(root, sample.attributes, source.max_text_bytes, "huge_text")
+            describe(raw, JsonLines(source.max_json_depth).parse(row.removeprefix(BOM)), source, sample.parts)
+    for part, path in sample.parts.items():
+        modality = source.parts[part]
+        with naming(part):
+            data = content(root, path, source.limit(modality), f"huge_{modality}")
+            raw.parts[part] = checked_text(data) if modality == "text" else data
+    for path in sample.others:
+        with naming(PurePosixPath(path).name):
+            inside(root, path)

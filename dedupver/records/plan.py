@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 from typing import TYPE_CHECKING, Final
 
 from dedupver.records import formats, lines, parquet, separated
-from dedupver.records.files import TABLES, is_file, kind_of, sidecar
 from dedupver.records.paths import inside, reason, walk
 from dedupver.records.record import Task
+from dedupver.records.samples import TABLES, Scheme, kind_of
 from dedupver.records.tables import BLOBS, Table
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.records.samples import Sample
 
 TASK_BYTES: Final = 64 << 20
 TASK_FILES: Final = 2_000
@@ -37,25 +39,40 @@ def plan(root: Path, source: params.Source) -> list[Task]:
     tasks: list[Task] = []
     for path in (p for p in paths if kinds[p] in TABLES.values()):
         tasks += _table_tasks(root, path, kinds[path] or "", source)
-    files = {path for path in paths if is_file(kinds[path])}
-    if any(kinds[path] in BLOBS for path in files):
-        files -= _bound(root, tasks, source)
-    files -= {sidecar(path, kinds, source) for path in files}
-    tasks += _file_tasks(root, sorted(files))
+    bound = _bound(root, tasks, source) if any(kind in BLOBS for kind in kinds.values()) else set()
+    tasks += _file_tasks(root, _samples(paths, bound, source))
     return sorted(tasks, key=lambda task: (task.paths[0], task.start))
 
 
-def _file_tasks(root: Path, paths: Iterable[str]) -> Iterator[Task]:
-    held: list[str] = []
+def _samples(paths: Iterable[str], bound: Container[str], source: params.Source) -> list[Sample]:
+    """Return the samples of files, by path, without those called after a file that a row names."""
+    scheme = Scheme(source)
+    free: list[Sample] = []
+    left: set[str] = set()
+    for sample in scheme.gathered(paths):
+        if sample.path in bound:
+            left.update(path for path in sample.files() if path not in bound)
+        else:
+            free.append(sample)
+    left.difference_update(*(sample.files() for sample in free) if left else ())
+    return sorted([*free, *map(scheme.alone, left)], key=operator.attrgetter("path"))
+
+
+def _file_tasks(root: Path, samples: Iterable[Sample]) -> Iterator[Task]:
+    held: list[Sample] = []
     size = 0
-    for path in paths:
-        held.append(path)
-        size += _size(root / path)
+    for sample in samples:
+        held.append(sample)
+        size += sum(_size(root / path) for path in sample.files())
         if len(held) >= TASK_FILES or size >= TASK_BYTES:
-            yield Task(tuple(held), "file", 0, 0, -1)
+            yield _file_task(held)
             held, size = [], 0
     if held:
-        yield Task(tuple(held), "file", 0, 0, -1)
+        yield _file_task(held)
+
+
+def _file_task(samples: Sequence[Sample]) -> Task:
+    return Task(tuple(sample.path for sample in samples), "file", 0, 0, -1, samples=tuple(samples))
 
 
 def _table_tasks(root: Path, path: str, kind: str, source: params.Source) -> list[Task]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dedupver import params
+    from dedupver.records.samples import Sample
 
 BATCH_ROWS: Final = 8_000
 BATCH_BYTES: Final = 64 << 20
@@ -28,8 +29,8 @@ class Task:
     """One chunk of the source.
 
     `start` and `stop` are offsets in bytes for the formats made of lines and row numbers for Parquet; files are named
-    by `paths` alone. `first_row` is the number of the first row. `header` is CSV's first record. `code` and `detail`
-    are set where a table can't be read at all.
+    by `samples` alone, and `paths` are those that records are called after. `first_row` is the number of the first row.
+    `header` is CSV's first record. `code` and `detail` are set where a table can't be read at all.
     """
 
     paths: tuple[str, ...]
@@ -40,6 +41,7 @@ class Task:
     header: bytes = b""
     code: str = ""
     detail: str = ""
+    samples: tuple[Sample, ...] = ()
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dedupver.records import lines, scan_csv
 from dedupver.records.cells import raw
-from dedupver.records.files import CAPTION
+from dedupver.records.samples import CAPTION
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:

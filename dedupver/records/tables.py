@@ -7,13 +7,13 @@ import math
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from dedupver.records.files import kind_of
 from dedupver.records.paths import SPLITS, beside, content, role_of, source_of, split_of
 from dedupver.records.record import Raw
+from dedupver.records.samples import kind_of
 from dedupver.schema import MODALITIES, SourceError, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterator, Mapping
     from pathlib import Path
 
     from dedupver import params
@@ -24,7 +24,10 @@ LONGEST_FACTOR: Final = 16
 r"""A line may have so many times the bytes of the largest text: two texts, each byte written as `\u00xx`, and more."""
 
 FOLDER: Final = "file_name"
-"""The column of metadata.jsonl and metadata.csv that names a file, in Hugging Face's ImageFolder and its like."""
+"""The column of metadata.jsonl and metadata.csv that names a file, in Hugging Face's ImageFolder and its like.
+
+There `image_file_name` names the file of a part `image`, where a row has several.
+"""
 
 BLOBS: Final = tuple(modality for modality in MODALITIES if modality != "text")
 """Modalities of which a value is bytes, or the name of a file that holds them."""
@@ -55,6 +58,8 @@ class Table:
         self.texts = {column: part for part, column in columns.items() if source.parts[part] == "text"}
         self.blobs = {column: part for part, column in columns.items() if source.parts[part] in BLOBS}
         if self.blobs and PurePosixPath(path).stem == "metadata":
+            for part in source.parts_of(*BLOBS):
+                self.blobs.setdefault(f"{part}_{FOLDER}", part)
             self.blobs.setdefault(FOLDER, "")
         self.role = role_of(path, source)
         self.source = source_of(path)
@@ -103,7 +108,7 @@ class Table:
         try:
             if self.columns.id is not None:
                 raw.id = _id(row.get(self.columns.id))
-            self._attributes(raw, row)
+            _attributes(raw, row, self.columns)
             self._payload(raw, row)
         except Unreadable as verdict:
             raw.quarantine(verdict)
@@ -122,14 +127,6 @@ class Table:
             self._put_blob(raw, part, _blob(row.get(column), part or column))
         if not raw.parts:
             raise Unreadable("no_content", f"no value in any of {', '.join(sorted(self.parts()))}")
-
-    def _attributes(self, raw: Raw, row: Row) -> None:
-        names = self.columns
-        raw.source = _string(row.get(names.source), "source") or self.source
-        split = _string(row.get(names.split), "split")
-        raw.split = SPLITS.get(split.lower(), split) if split else self.split
-        raw.time = _string(row.get(names.time), "time") or None
-        raw.quality = as_float(row.get(names.quality))
 
     def _put_blob(self, raw: Raw, part: str, value: bytes | str | None) -> None:
         if value is None or part in raw.parts:
@@ -161,6 +158,30 @@ class Table:
             if verdict.code == "link_outside":
                 raise Unreadable("path_escape", f"{name!r} is {verdict.reason}") from verdict
             raise
+
+
+def describe(raw: Raw, row: Row, source: params.Source, parts: Container[str]) -> None:
+    """Put what a row says of a record that files make: attributes, and texts of which no file is among `parts`.
+
+    Raises Unreadable: bad_utf8, wrong_type, huge_text, empty_text.
+    """
+    names = source.columns
+    if names.id is not None and row.get(names.id) is not None:
+        raw.id = _id(row[names.id])
+    _attributes(raw, row, names)
+    for part in source.parts_of("text"):
+        text = None if part in parts else _text(row.get(names.of(part)), part, source.max_text_bytes)
+        if text is not None:
+            raw.parts[part] = text
+
+
+def _attributes(raw: Raw, row: Row, names: params.Columns) -> None:
+    """Put what a row says of where a record comes from; what it does not say stays as the path has it."""
+    raw.source = _string(row.get(names.source), "source") or raw.source
+    split = _string(row.get(names.split), "split")
+    raw.split = SPLITS.get(split.lower(), split) if split else raw.split
+    raw.time = _string(row.get(names.time), "time") or None
+    raw.quality = as_float(row.get(names.quality))
 
 
 def _blob(value: object, field: str) -> bytes | str | None:
