@@ -103,8 +103,7 @@ def _published(version: Version) -> Iterator[Finding]:
     ):
         mine = pc.equal(kept["folder"], folder)
         files = _names(kept.filter(pc.and_(mine, whole))["path"])
-        rows = kept.filter(pc.and_(mine, pc.invert(whole)))["path"].value_counts().to_pylist()
-        tables = {row["values"]: row["counts"] for row in rows}
+        tables = _by_path(kept.filter(pc.and_(mine, pc.invert(whole))))
         for path, problem in published(clean / folder, source, files, tables):
             yield Finding("clean", f"{folder}/{path}" if folder else path, problem, RESTORE)
 
@@ -130,6 +129,16 @@ def _placed(version: Version, kept: pa.Table) -> pa.Table:
         now = pc.coalesce(version.read[name].take(at), kept[name])
         kept = kept.set_column(kept.schema.get_field_index(name), name, now)
     return kept.append_column("folder", folder)
+
+
+def _by_path(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Return the parts of the rows of each path."""
+    rows = rows.select(["path", "parts"]).sort_by("path")
+    counts = rows["path"].value_counts().to_pylist()  # in the order in which they are met
+    edges = itertools.accumulate((each["counts"] for each in counts), initial=0)
+    return {
+        each["values"]: rows["parts"].slice(begin, each["counts"]) for each, begin in zip(counts, edges, strict=False)
+    }
 
 
 def _appended(version: Version) -> bool:

@@ -67,6 +67,7 @@ class Source(Section):
     max_text_bytes: Positive = 10_000_000
     max_image_bytes: Positive = 200_000_000
     max_json_depth: Positive = 100
+    max_unpacked_bytes: Positive = 100_000_000_000
 
     @field_validator("parts")
     @classmethod

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dedupver import links, store
+from dedupver import links, rewrite, store
 from dedupver.records import lines, parquet, separated
 from dedupver.records.formats import line_format
 from dedupver.records.paths import inside, reason
@@ -75,9 +75,17 @@ class _Folder:
             self._link(each)
 
     def _put_rows(self, path: str, place: Path, rows: Rows) -> None:
-        table = Table(self._root, path, self._source)
         kind = kind_of(path, self._source)
         place.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "tar":
+            count = rewrite.write_tar(self._root / path, place, set(rows.tolist()), self._source)
+        else:
+            count = self._put_table(path, kind, place, rows)
+        if count != len(rows):
+            raise _changed(path, f"it has {count} of the {len(rows)} rows to keep")
+
+    def _put_table(self, path: str, kind: str | None, place: Path, rows: Rows) -> int:
+        table = Table(self._root, path, self._source)
         count = 0
         blocks = _write_parquet(table, place, rows) if kind == "parquet" else _write_lines(table, kind, place, rows)
         for block in blocks:
@@ -85,8 +93,7 @@ class _Folder:
             for row in block.naming():
                 for named in _paths(table, row):
                     self._link(named)
-        if count != len(rows):
-            raise _changed(path, f"it has {count} of the {len(rows)} rows to keep")
+        return count
 
     def _link(self, path: str) -> None:
         if path not in self._linked:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import itertools
 from typing import TYPE_CHECKING
 
-from dedupver.records import formats, parquet, plan
+import numpy as np
+import numpy.typing as npt
+
+from dedupver.digests import WIDTH, Lookup, first_of_each, laid_out, of_list, parts_in
+from dedupver.fingerprint.strings import Strings
+from dedupver.records import plan, read
 from dedupver.records.files import read_sample
-from dedupver.records.tables import Table
 from dedupver.schema import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
+
     from dedupver import params
+    from dedupver.digests import Digests
     from dedupver.records import Task
     from dedupver.records.samples import Folders
 
 
-def published(root: Path, source: params.Source, files: set[str], tables: dict[str, int]) -> Iterator[tuple[str, str]]:
+def published(
+    root: Path, source: params.Source, files: set[str], tables: Mapping[str, pa.ChunkedArray]
+) -> Iterator[tuple[str, str]]:
     """Yield each path below `root` that is not as it should be, and how.
 
-    `files` are the paths of whole-file records, `tables` the number of rows of each table. The other files of
-    a sample, and those that a row names, are part of those records.
+    `files` are the paths of whole-file records, `tables` the column `parts` of the rows of each table or archive. The
+    other files of a sample, and those that a row names, are part of those records.
     """
     if not root.is_dir():
         if files or tables:
@@ -38,10 +47,13 @@ def published(root: Path, source: params.Source, files: set[str], tables: dict[s
     present = {path for task in tasks if task.format == "file" for path in task.paths}
     yield from ((path, "is kept, and not in the clean dataset") for path in sorted(files - present))
     yield from ((path, "is in the clean dataset, and no kept record") for path in sorted(present - files))
-    rows = _row_counts(root, source, [task for task in tasks if task.format != "file"])
+    chunks = {path: list(each) for path, each in itertools.groupby(tasks, lambda task: task.paths[0])}
+    rows = {path: each for path, each in chunks.items() if each[0].format != "file"}
+    names = sorted({*source.parts, *parts_in(*tables.values())})
     for path in sorted(rows.keys() | tables.keys()):
-        if rows[path] != tables.get(path, 0):
-            yield path, f"has {rows[path]} rows, {tables.get(path, 0)} are kept"
+        problem = _of_rows(_rows_in(root, rows.get(path, []), source, names), tables.get(path), names)
+        if problem:
+            yield path, problem
 
 
 def difference(folders: Folders, path: str, judged: Mapping[str, bytes]) -> str | None:
@@ -54,17 +66,34 @@ def difference(folders: Folders, path: str, judged: Mapping[str, bytes]) -> str 
     return f"not what was judged: {', '.join(other)}" if other else None
 
 
-def _row_counts(root: Path, source: params.Source, tasks: list[Task]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for task in tasks:
-        path = task.paths[0]
-        if not task.code:
-            counts[path] += _rows_in(Table(root.resolve(), path, source), task)
-    return counts
+def _of_rows(found: Digests, parts: pa.ChunkedArray | None, names: Sequence[str]) -> str | None:
+    """Return how the rows of a table differ from those that are kept; they may be in another order."""
+    count = 0 if parts is None else len(parts)
+    if len(found) != count:
+        return f"has {len(found)} rows, {count} are kept"
+    if parts is None:
+        return None
+    judged = _of_records(laid_out(parts, "sha256", names))
+    strange = len(found) - int(Lookup(judged[first_of_each(judged)]).has(found).sum())
+    return f"{strange} of its {count} rows are not what was judged" if strange else None
 
 
-def _rows_in(table: Table, task: Task) -> int:
-    try:
-        return formats.count(table, task)
-    except parquet.DAMAGED:
-        return -1
+def _rows_in(root: Path, tasks: Iterable[Task], source: params.Source, names: Sequence[str]) -> Digests:
+    """Return a digest of the parts of each row that a table or an archive holds."""
+    batches = (batch for task in tasks for batch in read(root, task, source))
+    return np.concatenate([np.empty((0, WIDTH), np.uint8), *(_of_batch(batch, names) for batch in batches)])
+
+
+def _of_batch(batch: pa.RecordBatch, names: Sequence[str]) -> Digests:
+    table = np.zeros((batch.num_rows, len(names), WIDTH), np.uint8)
+    for place, name in enumerate(names):
+        if name in batch.schema.names:
+            column = batch.column(name)
+            rows = np.flatnonzero(column.is_valid())
+            table[rows, place] = of_list(Strings.of_column(column).take(rows).sha256())
+    return _of_records(table)
+
+
+def _of_records(parts: npt.NDArray[np.uint8]) -> Digests:
+    """Return one digest for the parts of each record, shape (n, names, 32)."""
+    return of_list([hashlib.sha256(record).digest() for record in parts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dedupver.records import files, formats
+from dedupver.records import files, formats, shards
 from dedupver.records.plan import plan
 from dedupver.records.record import Raw, Task, batches
 
@@ -28,4 +28,6 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBat
         return batches([Raw.broken(task.paths[0], source, task.code, task.detail)], list(source.parts))
     if task.format == "file":
         return batches(files.read(root.resolve(), task, source), list(source.parts))
+    if task.format == "tar":
+        return batches(shards.read(root.resolve() / task.paths[0], task, source), list(source.parts))
     return formats.read(root.resolve(), task, source)

@@ -14,7 +14,7 @@ from dedupver.records.tables import describe
 from dedupver.schema import ATTRIBUTES, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
     from dedupver import params
@@ -62,6 +62,15 @@ def naming(part: str) -> Iterator[None]:
         raise Unreadable(verdict.code, f"{part}: {verdict.reason}") from verdict
 
 
+def put_attributes(raw: Raw, data: bytes, source: params.Source, parts: Container[str]) -> None:
+    """Put what an object of JSON says of a record, and the texts of it that are not among its `parts`.
+
+    Raises Unreadable: what jsonl and tables.describe raise.
+    """
+    with naming(ATTRIBUTES):
+        describe(raw, JsonLines(source.max_json_depth).parse(data.removeprefix(BOM)), source, parts)
+
+
 def unknown(path: str, source: params.Source) -> Unreadable:
     """Return why a file is no part of a record."""
     kind = kind_of(path, source)
@@ -76,8 +85,8 @@ def _fill(raw: Raw, root: Path, sample: Sample, source: params.Source) -> None:
         raise unknown(sample.path, source)
     if sample.attributes:
         with naming(ATTRIBUTES):
-            row = content(root, sample.attributes, source.max_text_bytes, "huge_text")
-            describe(raw, JsonLines(source.max_json_depth).parse(row.removeprefix(BOM)), source, sample.parts)
+            data = content(root, sample.attributes, source.max_text_bytes, "huge_text")
+        put_attributes(raw, data, source, sample.parts)
     for part, path in sample.parts.items():
         modality = source.parts[part]
         with naming(part):

@@ -80,18 +80,6 @@ def rows(table: Table, task: Task) -> Iterator[Row]:
         yield from block.rows(np.arange(len(block)))
 
 
-def count(table: Table, task: Task) -> int:
-    """Return the number of rows of a task that are not blank.
-
-    Raises one of parquet.DAMAGED.
-    """
-    if task.format == "parquet":
-        return task.stop - task.start
-    form = line_format(table, task.format, task.header)
-    blocks = lines.records(table, task.start, task.stop, form)
-    return sum(len(block) - int(block.blank().sum()) for block in blocks)
-
-
 def naming(table: Table, task: Task) -> Iterator[Row]:
     """Yield the rows of a task that may name a file; all those of a Parquet file with its first task.
 

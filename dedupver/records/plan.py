@@ -7,7 +7,7 @@ import itertools
 import operator
 from typing import TYPE_CHECKING, Final
 
-from dedupver.records import formats, lines, parquet, separated
+from dedupver.records import formats, lines, parquet, separated, shards
 from dedupver.records.paths import inside, reason, walk
 from dedupver.records.record import Task
 from dedupver.records.samples import TABLES, Scheme, kind_of
@@ -114,14 +114,18 @@ def _parquet(table: Table) -> Iterator[Task]:
         yield Task((table.path,), "parquet", start, stop, start)
 
 
-_CUT: Final = {"jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
+def _tar(table: Table) -> Iterator[Task]:
+    return shards.cut(table.path, table.file, table.params, TASK_BYTES, TASK_FILES)
+
+
+_CUT: Final = {"tar": _tar, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
 
 
 def _bound(root: Path, tasks: Iterable[Task], source: params.Source) -> set[str]:
     """Return the files that rows name: they are parts of those records and none of their own."""
     found: set[str] = set()
     for task in tasks:
-        if not task.code:
+        if not task.code and task.format != "tar":
             table = Table(root, task.paths[0], source)
             with contextlib.suppress(*parquet.DAMAGED):  # `read` says so
                 rows = (row for row in formats.naming(table, task) if isinstance(row, dict))

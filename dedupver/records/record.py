@@ -28,13 +28,14 @@ _FIELDS: Final = operator.attrgetter(*RAW.names)
 class Task:
     """One chunk of the source.
 
-    `start` and `stop` are offsets in bytes for the formats made of lines and row numbers for Parquet; files are named
-    by `samples` alone, and `paths` are those that records are called after. `first_row` is the number of the first row.
-    `header` is CSV's first record. `code` and `detail` are set where a table can't be read at all.
+    `start` and `stop` are row numbers for Parquet, and else offsets in what a file holds, unpacked; files are named by
+    `samples` alone, and `paths` are those that records are called after. `first_row` is the number of the first row.
+    `header` is CSV's first record, `repeated` are rows of an archive that are called like earlier ones. `code` and
+    `detail` are set where a table can't be read at all.
     """
 
     paths: tuple[str, ...]
-    format: str  # file | jsonl | csv | parquet
+    format: str  # file | jsonl | csv | parquet | tar
     start: int
     stop: int
     first_row: int
@@ -42,6 +43,7 @@ class Task:
     code: str = ""
     detail: str = ""
     samples: tuple[Sample, ...] = ()
+    repeated: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import os
 import posixpath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dedupver.records.streams import suffixes
 from dedupver.schema import ATTRIBUTES, MODALITIES
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-TABLES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+TABLES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet", ".tar": "tar"}
+PACKED: Final = frozenset({"tar"})
+"""Tables and archives that may be compressed as a whole."""
+
 CAPTION: Final = "caption"
 """The part that stands beside another one: a text that has nothing beside it is a text of its own."""
 
@@ -37,10 +41,12 @@ class Sample(NamedTuple):
 
 
 def kind_of(path: str, source: params.Source) -> str | None:
-    """Return how a file is read: a modality, jsonl, csv or parquet, by its suffix; None where it is unknown."""
-    suffix = posixpath.splitext(path)[1].lower()
-    modality = next((m for m in MODALITIES if suffix in source.suffixes(m)), None)
-    return modality or TABLES.get(suffix) or ("text" if "*" in source.text_suffixes else None)
+    """Return how a file is read: a modality or a value of TABLES, by its suffix; None where it is unknown."""
+    suffix, packed = suffixes(path)
+    otherwise = "text" if "*" in source.text_suffixes else None
+    if packed:
+        return TABLES[suffix] if TABLES.get(suffix) in PACKED else otherwise
+    return next((m for m in MODALITIES if suffix in source.suffixes(m)), None) or TABLES.get(suffix) or otherwise
 
 
 def is_file(kind: str | None) -> bool:
@@ -81,6 +87,10 @@ class Scheme:
         if not any(self._is_blob(declared[path] or kinds[path]) for path in paths):
             declared = {path: None if part == CAPTION else part for path, part in declared.items()}
         return {path: declared[path] or kinds[path] for path in paths}
+
+    def role(self, path: str) -> str | None:
+        """Return what a file is beside something that can be captioned."""
+        return self._members.get(self.suffix(path)) or self._by_kind(path)
 
     def suffix(self, path: str) -> str:
         """Return the longest suffix of a file that `source.members` has, else its last one."""
