@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dedupver import links, rewrite, store
-from dedupver.records import lines, parquet, separated
+from dedupver.records import lines, parquet, separated, streams
 from dedupver.records.formats import line_format
 from dedupver.records.paths import inside, reason
 from dedupver.records.samples import Folders, kind_of
@@ -123,13 +123,18 @@ def _by_path(kept: pa.Table) -> Iterator[tuple[str, Rows]]:
 def _write_lines(table: Table, kind: str | None, place: Path, rows: Rows) -> Iterator[Block]:
     """Copy what precedes the rows, the kept rows and blank lines, byte for byte; yield the kept rows."""
     begin = lines.after_bom(table.file)
-    header = separated.header(table.file, begin) if kind == "csv" else b""
+    delimiter = separated.DELIMITERS.get(kind or "")
+    header = separated.header(table.file, begin, delimiter) if delimiter else b""
     begin += len(header)
     form = line_format(table, kind or "jsonl", header)
     at = 0
-    with table.file.open("rb") as file, place.open("xb") as out:
+    with (
+        streams.opened(table.file, 0) as file,
+        streams.packing(place) as out,
+        contextlib.suppress(streams.DamagedError),
+    ):
         out.write(file.read(begin))
-        for block in lines.records(table, begin, table.file.stat().st_size, form):
+        for block in lines.records(table, begin, streams.END, form):
             kept = np.zeros(len(block), np.bool_)
             kept[_within(rows, at, len(block))] = True
             out.write(block.only(kept | block.blank()).data())

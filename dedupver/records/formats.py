@@ -68,7 +68,9 @@ def blocks(table: Table, task: Task, names: Collection[str]) -> Iterator[Block]:
 
 def line_format(table: Table, name: str, header: bytes) -> lines.Format:
     """Return how the lines of a table are read."""
-    return separated.Separated(table, header) if name == "csv" else JsonLines(table.params.max_json_depth)
+    if name in separated.DELIMITERS:
+        return separated.Separated(table, header, separated.DELIMITERS[name])
+    return JsonLines(table.params.max_json_depth)
 
 
 def rows(table: Table, task: Task) -> Iterator[Row]:
@@ -87,9 +89,13 @@ def naming(table: Table, task: Task) -> Iterator[Row]:
     """
     if task.format == "parquet":
         yield from parquet.naming(table) if task.start == 0 else ()
-    elif task.format != "csv" or table.blobs.keys() & set(separated.cells(task.header)):
+    elif task.format not in separated.DELIMITERS or table.blobs.keys() & set(_columns(task)):
         for block in blocks(table, task, table.blobs):
             yield from block.naming()
+
+
+def _columns(task: Task) -> list[str]:
+    return separated.cells(task.header, separated.DELIMITERS[task.format])
 
 
 def _records(table: Table, number: int, block: Block) -> Iterator[pa.RecordBatch]:

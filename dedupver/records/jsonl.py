@@ -24,7 +24,7 @@ _TOKEN: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.D
 class JsonLines:
     """How the lines of one file are read (`lines.Format`)."""
 
-    quoted = False
+    delimiter = 0
 
     def __init__(self, max_depth: int) -> None:
         """Take the depth of nesting beyond which a row is not parsed."""

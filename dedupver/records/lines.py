@@ -5,9 +5,8 @@ A record of CSV may hold line ends in quotes, so each byte is read in the state 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from dedupver.records.cells import NONE, decoded, marks, raw
 from dedupver.records.paths import BOM
 from dedupver.records.record import BATCH_ROWS
 from dedupver.records.scan_csv import START, record_ends
+from dedupver.records.streams import END, DamagedError, opened
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dedupver.records.cells import Cells, Mask, Rows
+    from dedupver.records.streams import Stream
     from dedupver.records.tables import Table
 
 BLOCK: Final = 4 << 20
@@ -34,8 +35,8 @@ _SPACE: Final = marks(b" \t\n\r\v\f")  # one of which a blank line begins with
 class Format(Protocol):
     """What a format made of lines has to say."""
 
-    quoted: bool
-    """Whether a line end within quotes is part of a field."""
+    delimiter: int
+    """The byte between fields, in which a line end within quotes is none; 0 where lines are not made of fields."""
 
     def blank(self, line: bytes) -> bool:
         """Return whether a line holds no record."""
@@ -49,7 +50,7 @@ class Format(Protocol):
 
 def after_bom(path: Path) -> int:
     """Return the offset of the first record: a byte order mark is none of it. Raises OSError."""
-    with path.open("rb") as file:
+    with opened(path, 0) as file:
         return len(BOM) if file.read(len(BOM)) == BOM else 0
 
 
@@ -119,10 +120,11 @@ def records(table: Table, start: int, stop: int, form: Format) -> Iterator[Lines
 
     Memory is that of a block and of the largest record within the limit. Raises OSError.
     """
+    limit = table.params.max_unpacked_bytes
     held: list[bytes] = []  # of the record that has not ended yet
     size = 0  # its bytes so far; beyond the limit they are not held
-    with table.file.open("rb") as file:
-        for block, found in _blocks(file, start, stop, quoted=form.quoted):
+    with opened(table.file, start, limit) as file:
+        for block, found in _blocks(file, stop - start, form.delimiter):
             if len(found):
                 end = int(found[-1])
                 arrays = _arrays([*held, block[:end]], np.concatenate([[0], found + size]), table.longest)
@@ -134,48 +136,51 @@ def records(table: Table, start: int, stop: int, form: Format) -> Iterator[Lines
                 held.clear()
 
 
-def cuts(path: Path, start: int, size: int, rows: int, *, quoted: bool) -> Iterator[tuple[int, int, int]]:
+def cuts(table: Table, start: int, size: int, rows: int, delimiter: int) -> Iterator[tuple[int, int, int]]:
     """Cut a file into chunks of whole records; yield the offsets of each and the number of its first record.
 
-    A chunk ends with the record that makes it reach `size` bytes or `rows` records. Raises OSError.
+    A chunk ends with the record that makes it reach `size` bytes or `rows` records; the last one of a file that can't
+    be unpacked to its end goes on to the damage. Raises OSError.
     """
     begin, first, seen = start, 0, 0  # the chunk's offset and first record; the records before this block
     end = start
-    with path.open("rb") as file:
-        for found in ends(file, start, os.fstat(file.fileno()).st_size, quoted=quoted):
+    try:
+        for found in ends(table.file, start, END, delimiter, table.params.max_unpacked_bytes):
             while (last := min(first + rows - 1 - seen, int(np.searchsorted(found, begin + size)))) < len(found):
                 yield begin, int(found[last]), first
                 begin, first = int(found[last]), seen + last + 1
             seen += len(found)
             end = int(found[-1])
+    except DamagedError:
+        end = END
     if begin < end:
         yield begin, end, first
 
 
-def ends(file: BinaryIO, start: int, stop: int, *, quoted: bool) -> Iterator[npt.NDArray[np.int64]]:
+def ends(path: Path, start: int, stop: int, delimiter: int, limit: int = END) -> Iterator[npt.NDArray[np.int64]]:
     """Yield the offsets just past each record, ascending, an array for each block that has any.
 
-    The last record may lack a line end.
+    The last record may lack a line end. Raises OSError.
     """
     at = start
-    for block, found in _blocks(file, start, stop, quoted=quoted):
-        if len(found):
-            yield found + at
-        at += len(block)
+    with opened(path, start, limit) as file:
+        for block, found in _blocks(file, stop - start, delimiter):
+            if len(found):
+                yield found + at
+            at += len(block)
 
 
-def _blocks(file: BinaryIO, start: int, stop: int, *, quoted: bool) -> Iterator[tuple[bytes, npt.NDArray[np.int64]]]:
+def _blocks(file: Stream, size: int, delimiter: int) -> Iterator[tuple[bytes, npt.NDArray[np.int64]]]:
     """Yield a file's bytes, and the places in them just past each record; for an end that is missing, none and 0."""
-    file.seek(start)
-    at, state, open_ = start, START, False
-    while at < stop and (block := file.read(min(BLOCK, stop - at))):
+    state, open_ = START, False
+    while size and (block := file.read(min(BLOCK, size))):
         data = np.frombuffer(block, np.uint8)
-        if quoted:
-            found, state = record_ends(data, state)
+        if delimiter:
+            found, state = record_ends(data, state, delimiter)
         else:
             found = np.flatnonzero(data == _NEWLINE)
         yield block, found + 1
-        at += len(block)
+        size -= len(block)
         open_ = not len(found) or int(found[-1]) + 1 < len(block)
     if open_:
         yield b"", np.zeros(1, np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import operator
 from typing import TYPE_CHECKING, Final
@@ -11,11 +12,12 @@ from dedupver.records import formats, lines, parquet, separated, shards
 from dedupver.records.paths import inside, reason, walk
 from dedupver.records.record import Task
 from dedupver.records.samples import TABLES, Scheme, kind_of
+from dedupver.records.streams import DamagedError
 from dedupver.records.tables import BLOBS, Table
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from dedupver import params
@@ -87,24 +89,26 @@ def _table_tasks(root: Path, path: str, kind: str, source: params.Source) -> lis
 
 
 def _jsonl(table: Table) -> Iterator[Task]:
-    cuts = lines.cuts(table.file, lines.after_bom(table.file), TASK_BYTES, TASK_ROWS, quoted=False)
+    cuts = lines.cuts(table, lines.after_bom(table.file), TASK_BYTES, TASK_ROWS, 0)
     tasks = [Task((table.path,), "jsonl", *cut) for cut in cuts]
     rows = (row for task in tasks for row in formats.rows(table, task) if isinstance(row, dict))
     names: dict[str, None] = {}
-    for row in itertools.islice(rows, SAMPLE):
-        names |= dict.fromkeys(row)
+    with contextlib.suppress(DamagedError):  # `read` says so
+        for row in itertools.islice(rows, SAMPLE):
+            names |= dict.fromkeys(row)
     if names:
         table.check(list(names))
     yield from tasks
 
 
-def _csv(table: Table) -> Iterator[Task]:
+def _separated(table: Table, name: str) -> Iterator[Task]:
+    delimiter = separated.DELIMITERS[name]
     begin = lines.after_bom(table.file)
-    header = separated.header(table.file, begin)
+    header = separated.header(table.file, begin, delimiter)
     if header:
-        table.check(separated.cells(header))
-        for cut in lines.cuts(table.file, begin + len(header), TASK_BYTES, TASK_ROWS, quoted=True):
-            yield Task((table.path,), "csv", *cut, header=header)
+        table.check(separated.cells(header, delimiter))
+        for cut in lines.cuts(table, begin + len(header), TASK_BYTES, TASK_ROWS, delimiter):
+            yield Task((table.path,), name, *cut, header=header)
 
 
 def _parquet(table: Table) -> Iterator[Task]:
@@ -118,7 +122,13 @@ def _tar(table: Table) -> Iterator[Task]:
     return shards.cut(table.path, table.file, table.params, TASK_BYTES, TASK_FILES)
 
 
-_CUT: Final = {"tar": _tar, "jsonl": _jsonl, "csv": _csv, "parquet": _parquet}
+_CUT: Final[dict[str, Callable[[Table], Iterator[Task]]]] = {
+    "jsonl": _jsonl,
+    "csv": functools.partial(_separated, name="csv"),
+    "tsv": functools.partial(_separated, name="tsv"),
+    "parquet": _parquet,
+    "tar": _tar,
+}
 
 
 def _bound(root: Path, tasks: Iterable[Task], source: params.Source) -> set[str]:

@@ -35,7 +35,7 @@ class Task:
     """
 
     paths: tuple[str, ...]
-    format: str  # file | jsonl | csv | parquet | tar
+    format: str  # file, or a value of samples.TABLES
     start: int
     stop: int
     first_row: int

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-TABLES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet", ".tar": "tar"}
-PACKED: Final = frozenset({"tar"})
+TABLES: Final = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".tar": "tar",
+}
+PACKED: Final = frozenset({"jsonl", "csv", "tsv", "tar"})
 """Tables and archives that may be compressed as a whole."""
 
 CAPTION: Final = "caption"

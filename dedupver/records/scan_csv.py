@@ -22,12 +22,15 @@ START: Final = 0
 
 _BARE, _QUOTED, _AFTER_QUOTE = 1, 2, 3
 _FAIL: Final = -1
-_NEWLINE, _RETURN, _QUOTE, _COMMA = b'\n\r",'
-_STOPS_BARE: Final = marks(b",\r\n")
+_PARTS: Final = 2
+"""How the delimiter is marked among what ends a bare field."""
+_NEWLINE, _RETURN, _QUOTE = b'\n\r"'
 _STOPS_QUOTED: Final = marks(b'"')
 
 
-def scan(data: Bytes, offsets: Offsets, plain: Mask, header: Sequence[str], names: Sequence[str]) -> dict[str, Cells]:
+def scan(  # noqa: PLR0913, PLR0917 - as marks and names of a table's columns come apart
+    data: Bytes, offsets: Offsets, plain: Mask, header: Sequence[str], names: Sequence[str], delimiter: int
+) -> dict[str, Cells]:
     """Return the fields of the records that `plain` marks, by name; unmark those that are not plainly well.
 
     Record i, with its line end, is `data[offsets[i] : offsets[i + 1]]`.
@@ -37,14 +40,14 @@ def scan(data: Bytes, offsets: Offsets, plain: Mask, header: Sequence[str], name
     columns = np.full(len(header), len(names))  # what nobody asked for goes to the last row of the sink
     columns[[places[name] for name in names]] = range(len(names))
     if len(plain):  # the last record of a file may be open: no loop would find its end
-        plain[-1] &= record_ends(data[offsets[-2] : offsets[-1]], START)[1] == START
+        plain[-1] &= record_ends(data[offsets[-2] : offsets[-1]], START, delimiter)[1] == START
     sink = Sink.of(len(names), len(plain), int(offsets[-1] - offsets[0]))
-    _records(data, offsets, plain, columns, sink)
+    _records(data, offsets, plain, columns, marks(bytes([delimiter, *b"\r\n"]), bytes([_PARTS, 1, 1])), sink)
     return sink.cells(names)
 
 
 @njit(cache=True, nogil=True)
-def record_ends(data: Bytes, state: int) -> tuple[Offsets, int]:
+def record_ends(data: Bytes, state: int, delimiter: int) -> tuple[Offsets, int]:
     """Return the places of line ends outside quotes, and the state at the end of the block."""
     found = np.empty(np.count_nonzero(data == _NEWLINE), np.int64)
     n = 0
@@ -57,7 +60,7 @@ def record_ends(data: Bytes, state: int) -> tuple[Offsets, int]:
             found[n] = i
             n += 1
             state = START
-        elif c == _COMMA:
+        elif c == delimiter:
             state = START
         elif c == _QUOTE and state != _BARE:
             state = _QUOTED
@@ -67,12 +70,14 @@ def record_ends(data: Bytes, state: int) -> tuple[Offsets, int]:
 
 
 @njit(cache=True, nogil=True)
-def _records(data: Bytes, offsets: Offsets, plain: Mask, columns: Offsets, sink: Sink) -> None:
+def _records(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
+    data: Bytes, offsets: Offsets, plain: Mask, columns: Offsets, stops: Bytes, sink: Sink
+) -> None:
     for row in range(len(plain)):
         begin, end = offsets[row], offsets[row + 1]
         # no loop goes beyond a line end outside quotes, and none needs to look for it
         plain[row] = plain[row] and end > begin and data[end - 1] == _NEWLINE
-        plain[row] = plain[row] and _record(data, begin, columns, sink, row) == end
+        plain[row] = plain[row] and _record(data, begin, columns, stops, sink, row) == end
         for f in range(len(sink.offsets)):
             if not plain[row]:
                 sink.size[f] = sink.offsets[f, row]
@@ -80,15 +85,17 @@ def _records(data: Bytes, offsets: Offsets, plain: Mask, columns: Offsets, sink:
 
 
 @njit(cache=True, nogil=True)
-def _record(data: Bytes, i: int, columns: Offsets, sink: Sink, row: int) -> int:
+def _record(  # noqa: PLR0913, PLR0917 - as above
+    data: Bytes, i: int, columns: Offsets, stops: Bytes, sink: Sink, row: int
+) -> int:
     """Write the fields of a record to the sink; return the place after it."""
     for place in range(len(columns)):
         if place:
-            if data[i] != _COMMA:
+            if stops[data[i]] != _PARTS:
                 return _FAIL
             i += 1
         f = columns[place]
-        i, size = _field(data, i, sink.data[f], sink.size[f])
+        i, size = _field(data, i, stops, sink.data[f], sink.size[f])
         sink.kinds[row, f] = STRING
         if f < len(sink.offsets):
             sink.size[f] = size
@@ -98,10 +105,10 @@ def _record(data: Bytes, i: int, columns: Offsets, sink: Sink, row: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _field(data: Bytes, i: int, out: Bytes, o: int) -> tuple[int, int]:
+def _field(data: Bytes, i: int, stops: Bytes, out: Bytes, o: int) -> tuple[int, int]:
     """Write a field to `out`; return the places after it."""
     if data[i] != _QUOTE:
-        return copy_run(data, i, out, o, _STOPS_BARE)
+        return copy_run(data, i, out, o, stops)
     while True:
         i, o = copy_run(data, i + 1, out, o, _STOPS_QUOTED)
         i += 1

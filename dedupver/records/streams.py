@@ -21,7 +21,7 @@ LEVEL: Final = 6
 
 _CODECS: Final = {".gz": "gzip", ".zst": "zstd"}
 _SHORT: Final = {".tgz": ".tar.gz", ".tzst": ".tar.zst"}
-_PIECE: Final = 1 << 16
+_PIECE: Final = 1 << 13
 """Bytes that are unpacked at a time: of those before damage at most so many are lost."""
 
 

@@ -57,13 +57,14 @@ class Table:
         columns = {part: column for part in source.parts if (column := self.columns.of(part)) is not None}
         self.texts = {column: part for part, column in columns.items() if source.parts[part] == "text"}
         self.blobs = {column: part for part, column in columns.items() if source.parts[part] in BLOBS}
-        if self.blobs and PurePosixPath(path).stem == "metadata":
+        stem = PurePosixPath(path).name.partition(".")[0].lower()
+        if self.blobs and stem == "metadata":
             for part in source.parts_of(*BLOBS):
                 self.blobs.setdefault(f"{part}_{FOLDER}", part)
             self.blobs.setdefault(FOLDER, "")
         self.role = role_of(path, source)
         self.source = source_of(path)
-        self.split = split_of(path) or SPLITS.get(PurePosixPath(path).stem.lower())
+        self.split = split_of(path) or SPLITS.get(stem)
 
     def check(self, columns: Collection[str]) -> None:
         """Raise SourceError where the columns of the file hold no part, or lack the id that params name."""
