@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import posixpath
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dedupver import links, rewrite, store
-from dedupver.records import lines, parquet, separated, streams
+from dedupver.records import arrow, lines, parquet, saved, separated, streams, values
 from dedupver.records.formats import line_format
 from dedupver.records.paths import inside, reason
 from dedupver.records.samples import Folders, kind_of
@@ -43,6 +45,7 @@ def publish(root: Path, target: Path, kept: pa.Table, source: params.Source, lin
     folder = _Folder(root.resolve(), target, source, link)
     for path, rows in _by_path(kept):
         folder.put(path, rows)
+    folder.complete()
     pa.default_memory_pool().release_unused()
     return int(kept.num_rows)
 
@@ -54,6 +57,7 @@ class _Folder:
         self._root, self._target, self._source, self._how = root, target, source, how
         self._folders = Folders(root, source)
         self._linked: set[str] = set()
+        self._arrow: dict[str, str] = {}  # digests of the rows kept, by path
 
     def put(self, path: str, rows: Rows) -> None:
         try:
@@ -70,6 +74,18 @@ class _Folder:
                 raise
             raise _changed(path, reason(error)) from error
 
+    def complete(self) -> None:
+        """Put what saved datasets need beside their tables."""
+        done: set[str] = set()
+        for path in self._arrow:
+            folder = posixpath.dirname(path)
+            splits = [] if folder in done else saved.splits(self._root, folder)
+            done |= {folder, *(split.folder for split in splits)}
+            rewrite.complete_dataset(self._root, self._target, splits, self._arrow)
+            for other in (other for split in splits for other in saved.beside(self._root, split)):
+                if posixpath.basename(other) != saved.STATE:
+                    self._link(other)
+
     def _put_file(self, path: str) -> None:
         for each in self._folders.sample(path).files():
             self._link(each)
@@ -85,10 +101,11 @@ class _Folder:
             raise _changed(path, f"it has {count} of the {len(rows)} rows to keep")
 
     def _put_table(self, path: str, kind: str | None, place: Path, rows: Rows) -> int:
+        if kind == "arrow":
+            self._arrow[path] = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
         table = Table(self._root, path, self._source)
         count = 0
-        blocks = _write_parquet(table, place, rows) if kind == "parquet" else _write_lines(table, kind, place, rows)
-        for block in blocks:
+        for block in _WRITE.get(str(kind), _write_lines)(table, kind, place, rows):
             count += len(block)
             for row in block.naming():
                 for named in _paths(table, row):
@@ -150,7 +167,15 @@ def _paths(table: Table, row: Row) -> Iterator[str]:
     return table.blob_paths(row)
 
 
-def _write_parquet(table: Table, place: Path, rows: Rows) -> Iterator[Block]:
+def _write_arrow(table: Table, _: str | None, place: Path, rows: Rows) -> Iterator[Block]:
+    """Write the kept rows with the form, schema, metadata and compression of the source; yield them."""
+    with arrow.writer_like(table.file, place) as writer:
+        for batch in arrow.kept(table.file, rows):
+            writer.write_batch(batch)
+            yield parquet.Batch(table, batch)
+
+
+def _write_parquet(table: Table, _: str | None, place: Path, rows: Rows) -> Iterator[Block]:
     """Write the kept rows with the schema, metadata and compression of the source; yield them."""
     with (
         parquet.open_file(table.file) as file,
@@ -187,7 +212,7 @@ def _kept_batches(file: pq.ParquetFile, rows: Rows) -> Iterator[pa.RecordBatch]:
                 wanted = _within(rows, begin, batch.num_rows)
                 begin += batch.num_rows
                 if len(wanted):
-                    yield batch.take(pa.array(wanted))
+                    yield values.taken(batch, wanted)
         at += count
 
 
@@ -205,6 +230,9 @@ def _like(file: pq.ParquetFile) -> dict[str, Any]:
         "use_deprecated_int96_timestamps": any(c.physical_type == "INT96" for c in columns),
         "store_schema": b"ARROW:schema" in (file.metadata.metadata or {}),
     }
+
+
+_WRITE: Final = {"arrow": _write_arrow, "parquet": _write_parquet}
 
 
 def _changed(path: str, why: str) -> SourceError:

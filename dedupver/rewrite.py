@@ -1,18 +1,25 @@
-"""Archives written again with some of their samples: all other bytes as they came, in their order."""
+"""Archives and saved datasets written again with some of their records: what stays as it came, and in its order."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import posixpath
 from typing import TYPE_CHECKING, Final
 
-from dedupver.records import shards, streams, tar
+import pyarrow as pa
+
+from dedupver.records import arrow, saved, shards, streams, tar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dedupver import params
 
 PIECE: Final = 1 << 20
+FINGERPRINT: Final = 16
+"""Hex digits of a saved dataset's fingerprint."""
 END_OF_TAR: Final = bytes(2 * tar.BLOCK)
 
 
@@ -45,6 +52,34 @@ def write_tar(file: Path, place: Path, rows: Collection[int], source: params.Sou
         if left_out and left_out[-1][1] == streams.END:
             out.write(END_OF_TAR)
     return len(found)
+
+
+def complete_dataset(root: Path, target: Path, splits: Sequence[saved.Saved], kept: Mapping[str, str]) -> None:
+    """Write what a saved dataset needs beside its tables that hold kept rows: empty tables, and the state.
+
+    `kept` are digests of the rows kept, by path. The fingerprint of the state is another one, for by it the library
+    that loads the dataset finds what it computed of it before. Raises OSError or ArrowException.
+    """
+    for split in splits:
+        files = [path for path in split.files if (target / path).exists() or _write_empty(root / path, target / path)]
+        told = json.dumps([split.state["_fingerprint"], [kept.get(path) for path in files]]).encode()
+        state = split.state | {
+            "_data_files": [{"filename": posixpath.basename(path)} for path in files],
+            "_fingerprint": hashlib.sha256(told).hexdigest()[:FINGERPRINT],
+        }
+        text = json.dumps(state, indent=2, sort_keys=True)
+        (target / split.path(saved.STATE)).write_text(text, encoding="utf-8")
+
+
+def _write_empty(file: Path, place: Path) -> bool:
+    """Write a table of the same columns without rows; return whether the file can be read."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with arrow.writer_like(file, place):
+            return True
+    except (pa.ArrowException, OSError):
+        place.unlink(missing_ok=True)
+        return False
 
 
 def _between(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dedupver.records import columns, lines, parquet, separated
+from dedupver.records import arrow, columns, lines, parquet, separated
 from dedupver.records.jsonl import JsonLines
 from dedupver.records.paths import reason
 from dedupver.records.record import batches, filled
@@ -56,12 +56,14 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBat
 
 
 def blocks(table: Table, task: Task, names: Collection[str]) -> Iterator[Block]:
-    """Yield the rows of a task, some at a time; of Parquet, the columns named alone.
+    """Yield the rows of a task, some at a time; of Parquet and Arrow, the columns named alone.
 
     Raises one of parquet.DAMAGED.
     """
     if task.format == "parquet":
         return parquet.batches(table, task.start, task.stop, names)
+    if task.format == "arrow":
+        return arrow.read(table, task, names)
     form = line_format(table, task.format, task.header)
     return lines.records(table, task.start, task.stop, form)
 
@@ -70,7 +72,7 @@ def line_format(table: Table, name: str, header: bytes) -> lines.Format:
     """Return how the lines of a table are read."""
     if name in separated.DELIMITERS:
         return separated.Separated(table, header, separated.DELIMITERS[name])
-    return JsonLines(table.params.max_json_depth)
+    return JsonLines(table.params.max_json_depth, table.used())
 
 
 def rows(table: Table, task: Task) -> Iterator[Row]:

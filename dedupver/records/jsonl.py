@@ -12,7 +12,7 @@ from dedupver.records.tables import Number
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pyarrow as pa
 
@@ -26,9 +26,13 @@ class JsonLines:
 
     delimiter = 0
 
-    def __init__(self, max_depth: int) -> None:
-        """Take the depth of nesting beyond which a row is not parsed."""
+    def __init__(self, max_depth: int, names: Collection[str] = ()) -> None:
+        """Take the depth of nesting beyond which a row is not parsed, and names some of which may be paths.
+
+        `meta.label` is also the field `label` of the object `meta`, where a row has none of that name.
+        """
         self._max_depth = max_depth
+        self._paths = [name for name in names if "." in name]
 
     def blank(self, line: bytes) -> bool:
         """Return whether a line holds no record."""
@@ -51,11 +55,22 @@ class JsonLines:
             raise Unreadable("bad_row", f"no JSON: {error}") from error
         if not isinstance(value, dict):
             raise Unreadable("bad_row", f"no object but a {type(value).__name__}")
-        return value
+        found = {path: held for path in self._paths if (held := _at(value, path)) is not None}
+        return found | value
 
     def scan(self, lines: pa.LargeBinaryArray, plain: Mask, names: Sequence[str]) -> dict[str, Cells]:
         """Return columns of the lines that `plain` marks; unmark those that are not plainly well."""
+        if self._paths:
+            plain[:] = False
+            return {}
         return scan_json.scan(*raw(lines), plain, names, self._max_depth)
+
+
+def _at(value: object, path: str) -> object:
+    """Return what is at a path of objects, None where nothing is."""
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _check_depth(text: str, limit: int) -> None:

@@ -57,7 +57,7 @@ class Batch:
 
     def naming(self) -> Iterator[Mapping[str, object]]:
         """Yield the rows that may name a file, without the other columns."""
-        images = self.batch.select(_naming(self.batch.schema, self.table))
+        images = values.columns(self.batch, _naming(self.batch.schema, self.table))
         named = np.zeros(len(self), np.bool_)
         for column in images.columns:
             named |= values.may_name(column)
@@ -105,11 +105,11 @@ def batches(table: Table, start: int, stop: int, names: Collection[str]) -> Iter
     Where a file is damaged it is read again in small steps, for what precedes the damage. Raises one of DAMAGED.
     """
     with open_file(table.file) as file:
-        columns = [name for name in file.schema_arrow.names if name in names]
+        columns = [name for name in names if values.leaf(file.schema_arrow, name) is not None]
         for times in (WIDE, 1):
             try:
                 for batch in _range(file, start, stop, columns, batch_rows(file, times)):
-                    yield Batch(table, batch)
+                    yield Batch(table, values.columns(batch, names))
                     start += batch.num_rows
             except DAMAGED:
                 if times == 1:
@@ -158,13 +158,14 @@ def batch_rows(file: pq.ParquetFile, times: int = 1) -> int:
 
 def _naming(schema: pa.Schema, table: Table) -> list[str]:
     """Return the columns of images and their like, except those that hold nothing but bytes."""
-    names = [name for name in table.blobs if name in schema.names]
-    return [name for name in names if not values.is_bytes(schema.field(name).type)]
+    kinds = {name: values.leaf(schema, name) for name in table.blobs}
+    return [name for name, kind in kinds.items() if kind is not None and not values.is_bytes(kind)]
 
 
 def _complete(file: pq.ParquetFile, group: int, name: str) -> bool:
     """Return whether the statistics of a row group tell that no image in it lacks its bytes."""
-    if not values.holds_bytes(file.schema_arrow.field(name).type):
+    kind = values.leaf(file.schema_arrow, name)
+    if kind is None or not values.holds_bytes(kind):
         return False
     metadata = file.metadata.row_group(group)
     chunks = (metadata.column(i) for i in range(metadata.num_columns))

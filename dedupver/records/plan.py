@@ -6,9 +6,10 @@ import contextlib
 import functools
 import itertools
 import operator
+import posixpath
 from typing import TYPE_CHECKING, Final
 
-from dedupver.records import formats, lines, parquet, separated, shards
+from dedupver.records import arrow, formats, lines, parquet, saved, separated, shards, values
 from dedupver.records.paths import inside, reason, walk
 from dedupver.records.record import Task
 from dedupver.records.samples import TABLES, Scheme, kind_of
@@ -17,7 +18,7 @@ from dedupver.records.tables import BLOBS, Table
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dedupver import params
@@ -38,9 +39,13 @@ def plan(root: Path, source: params.Source) -> list[Task]:
     root = root.resolve()
     paths = list(walk(root))
     kinds = {path: kind_of(path, source) for path in paths}
+    datasets = _datasets(root, kinds)
     tasks: list[Task] = []
     for path in (p for p in paths if kinds[p] in TABLES.values()):
-        tasks += _table_tasks(root, path, kinds[path] or "", source)
+        fault = _fault(path, datasets.get(posixpath.dirname(path)))
+        tasks += [_refused(path, kinds[path], fault)] if fault else _table_tasks(root, path, kinds[path], source)
+    taken = {path for each in datasets.values() for path in saved.beside(root, each)}
+    paths = [path for path in paths if path not in taken]
     bound = _bound(root, tasks, source) if any(kind in BLOBS for kind in kinds.values()) else set()
     tasks += _file_tasks(root, _samples(paths, bound, source))
     return sorted(tasks, key=lambda task: (task.paths[0], task.start))
@@ -77,15 +82,37 @@ def _file_task(samples: Sequence[Sample]) -> Task:
     return Task(tuple(sample.path for sample in samples), "file", 0, 0, -1, samples=tuple(samples))
 
 
-def _table_tasks(root: Path, path: str, kind: str, source: params.Source) -> list[Task]:
+def _datasets(root: Path, kinds: Mapping[str, str | None]) -> dict[str, saved.Saved]:
+    """Return the datasets saved by Hugging Face's library, by folder."""
+    folders = {posixpath.dirname(path) for path, kind in kinds.items() if kind == "arrow"}
+    found = (saved.saved(root, folder) for folder in sorted(folders))
+    return {each.folder: each for each in found if each}
+
+
+def _fault(path: str, dataset: saved.Saved | None) -> Unreadable | None:
+    """Return why an Arrow file of a saved dataset holds none of its rows."""
+    if dataset is None or not path.endswith(".arrow"):
+        return None
+    if dataset.indexed:
+        return Unreadable("unsupported_file", "indices choose its rows: save it again, after `flatten_indices()`")
+    return (
+        None if path in dataset.files else Unreadable("unsupported_file", f"{saved.STATE} does not list it: a cache?")
+    )
+
+
+def _table_tasks(root: Path, path: str, kind: str | None, source: params.Source) -> list[Task]:
     """Return the tasks of a table, or the one that says why it can't be read."""
     try:
         inside(root, path)
-        return list(_CUT[kind](Table(root, path, source)))
+        return list(_CUT[str(kind)](Table(root, path, source)))
     except Unreadable as verdict:
-        return [Task((path,), kind, 0, 0, -1, code=verdict.code, detail=verdict.reason)]
+        return [_refused(path, kind, verdict)]
     except parquet.DAMAGED as error:
-        return [Task((path,), kind, 0, 0, -1, code="unreadable_file", detail=reason(error))]
+        return [_refused(path, kind, Unreadable("unreadable_file", reason(error)))]
+
+
+def _refused(path: str, kind: str | None, verdict: Unreadable) -> Task:
+    return Task((path,), str(kind), 0, 0, -1, code=verdict.code, detail=verdict.reason)
 
 
 def _jsonl(table: Table) -> Iterator[Task]:
@@ -113,9 +140,14 @@ def _separated(table: Table, name: str) -> Iterator[Task]:
 
 def _parquet(table: Table) -> Iterator[Task]:
     with parquet.open_file(table.file) as file:
-        table.check(file.schema_arrow.names)
+        table.check(values.named(file.schema_arrow, table.used()))
     for start, stop in parquet.cuts(table.file, TASK_BYTES, TASK_ROWS):
         yield Task((table.path,), "parquet", start, stop, start)
+
+
+def _arrow(table: Table) -> Iterator[Task]:
+    table.check(values.named(arrow.columns(table.file), table.used()))
+    yield from arrow.cut(table, TASK_BYTES, TASK_ROWS)
 
 
 def _tar(table: Table) -> Iterator[Task]:
@@ -127,6 +159,7 @@ _CUT: Final[dict[str, Callable[[Table], Iterator[Task]]]] = {
     "csv": functools.partial(_separated, name="csv"),
     "tsv": functools.partial(_separated, name="tsv"),
     "parquet": _parquet,
+    "arrow": _arrow,
     "tar": _tar,
 }
 

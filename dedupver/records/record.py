@@ -28,10 +28,11 @@ _FIELDS: Final = operator.attrgetter(*RAW.names)
 class Task:
     """One chunk of the source.
 
-    `start` and `stop` are row numbers for Parquet, and else offsets in what a file holds, unpacked; files are named by
-    `samples` alone, and `paths` are those that records are called after. `first_row` is the number of the first row.
-    `header` is CSV's first record, `repeated` are rows of an archive that are called like earlier ones. `code` and
-    `detail` are set where a table can't be read at all.
+    `start` and `stop` are row numbers for Parquet and Arrow, and else offsets in what a file holds, unpacked; files are
+    named by `samples` alone, and `paths` are those that records are called after. `first_row` is the number of the
+    first row. `header` is CSV's first record, `repeated` are rows of an archive that are called like earlier ones,
+    `batch` is the number of Arrow's record batch in which it begins, and of that batch's first row. `code` and `detail`
+    are set where a table can't be read at all.
     """
 
     paths: tuple[str, ...]
@@ -44,6 +45,7 @@ class Task:
     detail: str = ""
     samples: tuple[Sample, ...] = ()
     repeated: tuple[int, ...] = ()
+    batch: tuple[int, int] = (0, 0)
 
 
 @dataclass(slots=True)

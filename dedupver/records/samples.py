@@ -22,6 +22,8 @@ TABLES: Final = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
     ".tar": "tar",
 }
 PACKED: Final = frozenset({"jsonl", "csv", "tsv", "tar"})

@@ -12,7 +12,7 @@ from dedupver.records.cells import NONE, NUMBER, OTHER, STRING, Cells, decoded
 from dedupver.records.tables import Number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from dedupver.records.cells import Mask, Rows
 
@@ -23,6 +23,9 @@ _BINARIES: Final = (
     pa.types.is_binary_view,
     pa.types.is_fixed_size_binary,
 )
+_VIEWS: Final = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+"""Types of which Arrow can't take some values → types of the same values of which it can."""
+
 _WRONG: Final = object()
 """A value of a type that no field takes."""
 
@@ -70,6 +73,39 @@ def may_name(array: pa.Array) -> Mask:
     return _valid(array)
 
 
+def columns(batch: pa.RecordBatch, names: Collection[str]) -> pa.RecordBatch:
+    """Return the columns of some names that are there; `meta.label` is also the field `label` of objects in `meta`."""
+    found = {name: batch.column(name) for name in batch.schema.names if name in names}
+    for name in sorted(set(names) - found.keys()):
+        top, _, path = name.partition(".")
+        if path and leaf(batch.schema, name) is not None:
+            found[name] = _within(unwrapped(batch.column(top)), path)
+    schema = pa.schema([(name, array.type) for name, array in found.items()])
+    return pa.RecordBatch.from_arrays(list(found.values()), schema=schema) if found else batch.select([])
+
+
+def leaf(schema: pa.Schema, name: str) -> pa.DataType | None:
+    """Return the type of a column, or of a field of objects as `columns` finds it; None where there is none."""
+    if name in schema.names:
+        return schema.field(name).type
+    top, _, path = name.partition(".")
+    return _leaf(schema.field(top).type, path) if path and schema.names.count(top) == 1 else None
+
+
+def named(schema: pa.Schema, names: Collection[str]) -> list[str]:
+    """Return the names of all columns, and those of `names` that are fields of objects."""
+    return [*schema.names, *(n for n in names if n not in schema.names and leaf(schema, n) is not None)]
+
+
+def taken(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
+    """Return some rows of a batch.
+
+    Raises ArrowNotImplementedError for some nested types.
+    """
+    plain = pa.schema([field.with_type(_VIEWS.get(field.type, field.type)) for field in batch.schema])
+    return batch.cast(plain).take(pa.array(rows)).cast(batch.schema)
+
+
 def unwrapped(array: pa.Array) -> pa.Array:
     """Return the values themselves of an extension type or a dictionary."""
     if isinstance(array, pa.ExtensionArray):
@@ -95,6 +131,20 @@ def is_image(kind: pa.DataType) -> bool:
 def holds_bytes(kind: pa.DataType) -> bool:
     """Return whether those objects hold bytes."""
     return pa.types.is_struct(kind) and kind.names.count("bytes") == 1 and is_bytes(kind.field("bytes").type)
+
+
+def _within(array: pa.StructArray, path: str) -> pa.Array:
+    """Return a field of objects; that of an object which is null is null."""
+    name, _, rest = path.partition(".")
+    values = array.flatten()[array.type.get_field_index(name)]
+    return _within(unwrapped(values), rest) if rest else values
+
+
+def _leaf(kind: pa.DataType, path: str) -> pa.DataType | None:
+    name, _, rest = path.partition(".")
+    if not pa.types.is_struct(kind) or kind.names.count(name) != 1:
+        return None
+    return _leaf(kind.field(name).type, rest) if rest else kind.field(name).type
 
 
 def _each(array: pa.Array) -> Sequence[object]:
