@@ -63,9 +63,14 @@ class Source(Section):
     image_suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
     samples: Literal["stem", "file"] = "stem"
     members: dict[Annotated[str, Field(pattern=r"^\.[^/A-Z]+$")], str] = MEMBERS
+    audio_suffixes: tuple[str, ...] = (
+        *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac"),
+        *(".gsm", ".g722", ".aiff", ".aif", ".aifc", ".au"),
+    )
     references: tuple[str, ...] = ()
     max_text_bytes: Positive = 10_000_000
     max_image_bytes: Positive = 200_000_000
+    max_audio_bytes: Positive = 500_000_000
     max_json_depth: Positive = 100
     max_unpacked_bytes: Positive = 100_000_000_000
 
@@ -142,11 +147,18 @@ class Image(Section):
     encoder: str | None = "efficientnet-lite0"
 
 
+class Audio(Section):
+    """Fingerprints of sounds, and how much of one is decoded."""
+
+    max_seconds: Positive = 14_400
+
+
 class Fingerprint(Section):
     """The fingerprints to compute; they are part of the index, so a change needs `version.base: none`."""
 
     text: Text = Text()
     image: Image = Image()
+    audio: Audio = Audio()
 
 
 class ByEvidence(Section):

@@ -24,13 +24,14 @@ import pyarrow.compute as pc
 from dedupver import __version__, links, manifest, report, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import Project
-from dedupver.resolve import words
+from dedupver.resolve import spans, words
 from dedupver.schema import (
     BROUGHT,
     DECISION,
     MATCH,
     RECALL,
     RECORD,
+    REPEATED,
     REPORTED,
     SHARED,
     DedupverError,
@@ -109,6 +110,8 @@ def dedup(project: Project) -> dict[str, Any]:
             store.write_table(out / "events.parquet", events, DECISION)
         store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
         store.write_table(out / "shared.parquet", report.most_shared(verdicts.shared), SHARED)
+        repeated = spans.repeated(decisions, index.spans())
+        store.write_table(out / "repeated.parquet", repeated, REPEATED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
     report.write_plot(
@@ -122,6 +125,7 @@ def dedup(project: Project) -> dict[str, Any]:
         "hot_unverified": verdicts.unverified,
         "reported": {name: counted.get(name, 0) for name in cases},
         "shared": report.shared(verdicts.shared),
+        "repeated": spans.counted(repeated),
         "recall": report.recall(measured, given.dedup.thresholds),
     }
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
 from dedupver import records, store
 from dedupver.digests import of_list, to_column
-from dedupver.fingerprint import images, texts
+from dedupver.fingerprint import audios, images, texts
 from dedupver.fingerprint.known import open_known
 from dedupver.fingerprint.look import Look, Sink, number
 from dedupver.fingerprint.rows import Found, Part, unnamed
@@ -62,7 +62,13 @@ def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
     """Return the look at the byte strings of a modality."""
     if modality == "text":
         return texts.look(settings.text, sink)
+    if modality == "audio":
+        return audios.look(settings.audio, sink)
     return images.look(settings.image, sink)
+
+
+NAMED: Final = frozenset({"audio"})
+"""Modalities of which some formats are told by the name of the file alone."""
 
 
 class _Work:
@@ -78,7 +84,7 @@ class _Work:
 
     def take(self, batch: pa.RecordBatch) -> pa.Table:
         """Fingerprint the new contents of a batch of raw records and return the records without payload."""
-        parts = [self._part(name, modality, batch.column(name)) for name, modality in self.parts.items()]
+        parts = [self._part(name, modality, batch) for name, modality in self.parts.items()]
         return unnamed(batch, parts, self.verdicts)
 
     def contents(self, modality: str) -> pa.Table:
@@ -95,9 +101,12 @@ class _Work:
         }
         return pa.table([columns[name] for name in CONTENT.names], schema=CONTENT)
 
-    def _part(self, name: str, modality: str, column: pa.LargeBinaryArray) -> Part:
+    def _part(self, name: str, modality: str, batch: pa.RecordBatch) -> Part:
+        column = batch.column(name)
         rows = np.flatnonzero(column.is_valid())
         strings = Strings.of_column(column).take(rows)
+        if modality in NAMED:
+            strings = strings.named(batch.column("path").take(pa.array(rows)).to_pylist())
         sha256 = strings.sha256()
         found = self._meet(modality, sha256, strings) if len(rows) else Found.nothing(0)
         return Part(name, modality, rows, of_list(sha256), strings.sizes, found)

@@ -205,9 +205,9 @@ class Index:
         """Return the members of hot buckets of all segments (schema HOT), a batch at a time."""
         return self._batches("hot.parquet", HOT)
 
-    def spans(self) -> pa.Table:
-        """Return the spans of all segments (schema SPAN)."""
-        return pa.concat_tables([SPAN.empty_table(), *(segment.spans() for segment in self.segments)])
+    def spans(self) -> Iterator[pa.Table]:
+        """Return what contents share for a while, a segment at a time (schema SPAN)."""
+        return (segment.spans() for segment in self.segments)
 
     def scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:
         """Return what gives the exact similarity of pairs of contents, named by their rows in `contents`, shapes (m,).

@@ -82,11 +82,11 @@ def _as_they_come(values: Rows) -> Rows:
 
 def _criterion(records: pa.Table, name: str, settings: params.Dedup) -> list[npt.NDArray[Any]]:
     """Return the sort keys of a keep policy, smaller first; ids always decide last, which is all that `first` asks."""
-    pixels, size = records["pixels"].to_numpy(), records["bytes"].to_numpy()
+    pixels, millis, size = (records[column].to_numpy() for column in ("pixels", "millis", "bytes"))
     if name == "largest":
-        return [-pixels, np.where(pixels > 0, -size, 0)]  # of two pictures of one size the less compressed
+        return [-pixels, np.where((pixels > 0) | (millis > 0), -size, 0)]  # of two of one size the less compressed
     if name == "longest":
-        return [-records["chars"].to_numpy()]
+        return [-records["chars"].to_numpy(), -millis]
     if name == "quality":
         return [-pc.fill_null(records["quality"], -np.inf).to_numpy()]
     if name == "newest":
