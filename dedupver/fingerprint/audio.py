@@ -26,8 +26,8 @@ FORMATS: Final = (
 )
 """Demuxers that may open a file. Others follow links to further files and hosts (HLS, concat), or are no sound."""
 
-HEADERLESS: Final = {".g722": "g722"}
-"""Suffix → demuxer of what says nowhere in its bytes what it is."""
+HEADERLESS: Final = {".g722": "g722", ".gsm": "gsm"}
+"""Suffix → demuxer of what does not begin with what it is."""
 
 SIGNATURES: Final = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd")
 """How a file begins that has a header, whatever its suffix is."""
@@ -69,8 +69,8 @@ def asked(data: bytes, suffix: str, max_seconds: int) -> bytes:
 def replied(reply: bytes) -> tuple[bytes, int, npt.NDArray[np.uint32]]:
     """Return the content's digest, its milliseconds and its codes.
 
-    Raises Unreadable: `unreadable_audio`, `no_audio`, `empty_audio`, `silent_audio`, `corrupt_audio`, `truncated_audio`,
-    `absurd_audio` (rate or channels) or `audio_bomb`.
+    Raises Unreadable: `unreadable_audio`, `no_audio`, `empty_audio`, `silent_audio`, `corrupt_audio`,
+    `truncated_audio`, `absurd_audio` (rate or channels) or `audio_bomb`.
     """
     head, _, codes = reply.partition(b"\n")
     said = json.loads(head)

@@ -46,9 +46,7 @@ class _Audio:
 
     def arrays(self) -> Arrays:
         """Return the codes, and when they are."""
-        clock = np.array(
-            [[-spectrum.STEP / 2, spectrum.STEP]], np.float32
-        )  # a code is the middle of what it stands for
+        clock = np.array([[-spectrum.STEP / 2, spectrum.STEP]], np.float32)  # a code is the middle of its slot
         return {"spectrum": Ragged.of_rows([self.codes]), "spectrum.clock": clock}
 
 

@@ -1,9 +1,10 @@
 """Samples of sound → a code of 32 bits each 23 ms, which survives codecs, gain and noise.
 
-The sub-fingerprint of Haitsma and Kalker, "A highly robust audio fingerprinting system", 2002: the energies of 33 bands,
-spaced evenly on a logarithmic scale from 300 to 2000 Hz, in a window of 0.37 s; a bit says whether the difference of two
-neighbouring bands has grown since the code before. A window stands around its time, and reaches over the ends of the
-sound into silence, so that the shortest sound has codes; a moment far below the loudest has the code 0: nothing is heard.
+The sub-fingerprint of Haitsma and Kalker, "A highly robust audio fingerprinting system", 2002: the energies of 33
+bands, spaced evenly on a logarithmic scale from 300 to 2000 Hz, in a window of 0.37 s; a bit says whether the
+difference of two neighbouring bands has grown until the next code. A window stands around its time, and reaches over
+the ends of the sound into silence, so that the shortest sound has codes; a moment far below the loudest has the code 0:
+nothing is heard.
 """
 
 from __future__ import annotations

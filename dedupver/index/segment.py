@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from dedupver import store
 from dedupver.digests import Digests, Lookup, Rows
@@ -24,6 +23,8 @@ from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, MODALITIES, SPAN, Para
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import pyarrow as pa
 
     from dedupver.schema import Kind
 
