@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import os
 import shutil
 import signal
@@ -101,9 +102,9 @@ def test_codes_are_the_signs_of_differences_of_energies() -> None:
     for at in range(0, len(samples) // 128 * 128 + 256, 128):
         power = np.abs(np.fft.rfft(sound[at : at + 2048] * np.hanning(2048))) ** 2
         upto = [sum(power[: int(e)]) + power[int(e)] * (e - int(e)) for e in edges]
-        energy.append([b - a for a, b in zip(upto, upto[1:], strict=False)])
-    difference = [[a - b for a, b in zip(row, row[1:], strict=False)] for row in energy]
-    bits = [[b > a for a, b in zip(*rows, strict=True)] for rows in zip(difference, difference[1:], strict=False)]
+        energy.append([b - a for a, b in itertools.pairwise(upto)])
+    difference = [[a - b for a, b in itertools.pairwise(row)] for row in energy]
+    bits = [[b > a for a, b in zip(*rows, strict=True)] for rows in itertools.pairwise(difference)]
     wanted = [int("".join(str(int(bit)) for bit in row), 2) for row in bits]
     got = spectrum.codes(samples).tolist()
     assert len(got) == len(wanted) == len(samples) // 128 + 1
