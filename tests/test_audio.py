@@ -318,6 +318,7 @@ def test_a_sound_in_two_files_is_reported_with_its_places(built: Path) -> None:
     assert place["talk.mp3"] == pytest.approx((5000, 9000), abs=200)
     assert place["show.mp3"] == pytest.approx((9000, 13_000), abs=200)
     assert rows[0]["score"] > 0.85
+    assert projects.metrics(built, "match")["span_recall"]["audio"] == 1
     assert projects.metrics(built, "dedup")["repeated"]["audio"] == {"spans": 1, "records": 2}
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.index import seeds
-from dedupver.index.sequences import neighbours, popcount, similarity
+from dedupver.index.sequences import neighbours, popcount, sharing, similarity
 
 Codes = npt.NDArray[Any]
 WIDTHS = (np.uint32, np.uint64)
@@ -138,6 +138,16 @@ def test_a_snippet_in_two_unlike_rows_is_a_span_with_its_places(width: Any) -> N
     assert start - there == 90
     assert agreed / heard / (8 * np.dtype(width).itemsize) == pytest.approx(0.92, abs=0.02)
     assert len(hits.pairs) == 0  # as wholes they are unlike
+
+
+def test_the_middle_of_a_row_is_found_wherever_it_is() -> None:
+    """By brute force: in a noisy copy inside another row, not in unlike ones; a row that is too short has none."""
+    rows = sounds(20, 14, least=150, most=200)
+    middle = (len(rows[3]) - 60) // 2
+    rows[8][5:65] = noisy(rows[3][middle : middle + 60], 0.1, 15)
+    codes = ragged(*rows, rows[0][:59])
+    place, row = sharing(codes, np.array([3, 20, 5]), codes, 60, 0.75)
+    assert list(zip(place.tolist(), row.tolist(), strict=True)) == [(0, 3), (0, 8), (2, 5)]
 
 
 def test_a_loop_gives_one_span_where_it_is_played_once_more() -> None:

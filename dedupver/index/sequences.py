@@ -87,6 +87,51 @@ def neighbours(mine: Ragged, chosen: Rows, theirs: Ragged, floor: float) -> tupl
     return place, row, score
 
 
+def sharing(mine: Ragged, chosen: Rows, theirs: Ragged, length: int, share: float) -> tuple[Rows, Rows]:
+    """Return (place in `chosen`, row of `theirs`) of each row that has the middle of a chosen one, without any table.
+
+    The middle is of `length` codes; it is there where at some offset `share` of the bits agree, and both say something
+    in half of it. Of `chosen` the first, as in `neighbours`.
+    """
+    work = (length * len(theirs.values)) * np.arange(1, len(chosen) + 1)
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for place in range(max(int(np.searchsorted(work, _WORK, side="right")), min(4, len(chosen)))):
+        start, stop = mine.offsets[chosen[place]], mine.offsets[chosen[place] + 1]
+        if stop - start >= length:
+            begin = start + (stop - start - length) // 2
+            rows = np.flatnonzero(_holding(mine.values[begin : begin + length], theirs.offsets, theirs.values, share))
+            parts.append((np.full(len(rows), place), rows))
+    places, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return places, rows
+
+
+@njit(cache=True, nogil=True)
+def _holding(window: Codes, offsets: Rows, values: Codes, share: float) -> npt.NDArray[np.bool_]:
+    """Return which rows have a window somewhere."""
+    found = np.zeros(len(offsets) - 1, np.bool_)
+    for row in range(len(found)):
+        for start in range(offsets[row], offsets[row + 1] - len(window) + 1):
+            if _agrees(window, values[start : start + len(window)], share):
+                found[row] = True
+                break
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _agrees(a: Codes, b: Codes, share: float) -> bool:
+    """Whether a share of the bits agree where both say something, which is in half of their codes or more."""
+    bits, both, differ = 8 * a.itemsize, 0, 0
+    allowed = (1 - share) * bits * len(a)
+    for i in range(len(a)):
+        x, y = np.uint64(a[i]), np.uint64(b[i])
+        if x != 0 and y != 0:
+            both += 1
+            differ += popcount(x ^ y)
+            if differ > allowed:
+                return False
+    return bool(2 * both >= len(a) and differ <= (1 - share) * bits * both)
+
+
 def sounding(codes: Ragged) -> Rows:
     """Return how many codes of each row say something, shape (n,)."""
     counts = np.zeros(len(codes), np.int64)

@@ -64,7 +64,8 @@ def _write_matches(job: Job) -> dict[str, Any]:
             tables["spans"].append(_span_table(kind, job, found.spans))
             spans[kind] = tables["spans"][-1].num_rows
     rows = {name: _write(job, name, tables[name], schema) for name, schema in TABLES.items()}
-    return {"matches": counts, "hot_members": rows["hot"], "spans": spans}
+    recalled = {kind: sequences.span_recall(kind, job) for kind in spans}
+    return {"matches": counts, "hot_members": rows["hot"], "spans": spans, "span_recall": recalled}
 
 
 def _write(job: Job, name: str, tables: list[pa.Table], schema: pa.Schema) -> int:

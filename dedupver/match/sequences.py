@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pyarrow.compute as pc
 
 from dedupver import store
 from dedupver.digests import leading
-from dedupver.index import seeds
+from dedupver.index import seeds, sequences
 from dedupver.match.found import SELF, Findings, Found, Hot, Job, Span
 from dedupver.schema import EVIDENCE
 
@@ -38,6 +39,35 @@ def search(kind: str, job: Job) -> Findings:
         spans.append(_span(ordinal, hits.spans, new, old, 8 * new.codes.values.itemsize))
         parts.append(_crowded(found[-1], hits.pairs))
     return Findings(found, _hot(np.concatenate(parts), job, what), spans)
+
+
+def span_recall(kind: str, job: Job) -> float | None:
+    """Return the share of spans around the middles of a sample that the search found; None where there are none.
+
+    The sample is that of `index.recall`; brute force lays the middle of each beside every place of every other content,
+    of which the first `bucket_cap` of a segment count.
+    """
+    what, found = EVIDENCE[kind], 0
+    new, listed = job.new.sequences(what), _listed(kind, job)
+    chosen = np.flatnonzero(new.codes.sizes)[: job.settings.recall_sample]
+    true = 0
+    for _, segment in job.everything() if len(chosen) else []:
+        asked = _asked(job, kind, float(new.clock[0, 1]))
+        old = segment.sequences(what).codes
+        place, row = sequences.sharing(new.codes, chosen, old, asked.codes, asked.similarity)
+        if segment is job.new:
+            place, row = place[row != chosen[place]], row[row != chosen[place]]
+        first = np.arange(len(place)) - np.searchsorted(place, place) < job.settings.bucket_cap
+        left, right = job.new.content(what.modality)[chosen[place[first]]], segment.content(what.modality)[row[first]]
+        pairs = [frozenset(map(bytes, pair)) for pair in zip(left, right, strict=True)]
+        true, found = true + len(pairs), found + sum(pair in listed for pair in pairs)
+    return round(found / true, 6) if true else None
+
+
+def _listed(kind: str, job: Job) -> set[frozenset[bytes]]:
+    spans = job.new.spans()
+    rows = spans.filter(pc.equal(spans["kind"], kind))
+    return set(map(frozenset, zip(rows["left"].to_pylist(), rows["right"].to_pylist(), strict=True)))
 
 
 def _write_seeds(job: Job, what: Kind) -> None:
