@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import sounds
 
+from dedupver.check import check
 from dedupver.fingerprint import audio, spectrum
 from dedupver.fingerprint.audios import look
 from dedupver.fingerprint.look import Sink
@@ -302,6 +303,20 @@ def test_copies_in_other_codecs_go_for_the_largest(built: Path) -> None:
     assert found["3.wav"]["representative"] == "3-long.wav"
     assert found["1.wav"]["millis"] == 3000
     assert projects.metrics(built, "match")["recall"]["audio"] == 1
+
+
+def test_scores_are_those_that_the_index_gives_again(built: Path) -> None:
+    """Whatever was asked at the time of the search; and nothing else is wrong with the version."""
+    assert check(built) == []
+
+
+def test_the_longest_stays_where_params_say_so(tmp_path: Path) -> None:
+    """Of a larger file and one that lasts longer."""
+    short, long = sounds.song(3, 1), np.pad(sounds.song(3, 1), (0, 4000))
+    files = {"short.wav": sounds.encoded(short), "long.mp3": sounds.encoded(long, "mp3")}
+    for keep, wanted in ((["largest", "first"], "short.wav"), (["longest", "first"], "long.mp3")):
+        root = projects.create(tmp_path / wanted, files, source__columns__id=None, dedup={"keep": keep})
+        assert projects.kept(projects.build(root, "fingerprint", "match", "dedup")) == {wanted}
 
 
 def test_bad_sounds_are_quarantined_with_their_codes(built: Path) -> None:
