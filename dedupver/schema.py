@@ -36,10 +36,10 @@ class Kind(NamedTuple):
 EVIDENCE: Final = {
     "text": Kind("text", "minhash", "sets"),
     "image": Kind("image", "phash", "codes"),
-    "audio": Kind("audio", "spectrum", "sequences"),
     "text_embedding": Kind("text", "embedding", "vectors"),
     "image_embedding": Kind("image", "embedding", "vectors"),
     "text_simhash": Kind("text", "simhash", "codes"),
+    "audio": Kind("audio", "spectrum", "sequences"),
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 

@@ -167,8 +167,8 @@ def _order(item: Item, settings: params.Dedup) -> tuple[Any, ...]:
     place = {name: at for at, name in enumerate(splits)}
     by = {
         "first": (),
-        "largest": (-row["pixels"], -row["bytes"] if row["pixels"] else 0),
-        "longest": (-row["chars"],),
+        "largest": (-row["pixels"], -row["bytes"] if row["pixels"] or row["millis"] else 0),
+        "longest": (-row["chars"], -row["millis"]),
         "newest": tuple(-ord(c) for c in (row["time"] or "").ljust(20, "\0")),
         "source": (sources.index(row["source"]) if row["source"] in sources else len(sources),),
         "quality": (-row["quality"] if row["quality"] is not None else np.inf,),

@@ -29,8 +29,8 @@ SOME = settings(
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-TEXTS, IMAGES = ["T0", "T1", "T2", "T3"], ["I0", "I1", "I2", "I3"]
-POOL = {"text": TEXTS, "caption": TEXTS, "image": IMAGES}
+TEXTS, IMAGES, SOUNDS = ["T0", "T1", "T2", "T3"], ["I0", "I1", "I2", "I3"], ["A0", "A1"]
+POOL = {"text": TEXTS, "caption": TEXTS, "image": IMAGES, "audio": SOUNDS}
 LEVELS = [0.75, 0.875, 0.9375, 1.0]  # exact in float32
 RULES: list[tuple[dict[str, Any], ...]] = [
     ({"every": "similar"},),
@@ -58,6 +58,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
             "pixels": draw(st.integers(0, 2)),
             "bytes": draw(st.integers(1, 2)),
             "chars": draw(st.integers(0, 2)),
+            "millis": draw(st.integers(0, 2)),
         }
         chosen = {p: draw(st.sampled_from(POOL[p])) for p in sorted(parts)}
         items.append(Item(f"r{at}", chosen, 0 if forced else draw(st.integers(1, 2)), forced, fields))
@@ -73,7 +74,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
     groups = {}
     if hot:
         groups = {
-            k: draw(st.lists(st.sets(st.sampled_from(TEXTS if m == "text" else IMAGES), min_size=2), max_size=2))
+            k: draw(st.lists(st.sets(st.sampled_from(POOL[m]), min_size=2), max_size=2))
             for k, (m, *_) in EVIDENCE.items()
         }
     return World(items, scores, groups, reviews)
@@ -321,6 +322,8 @@ def test_a_review_of_a_record_with_itself_says_nothing() -> None:
         ("largest", {"A": {"pixels": 1}, "B": {"pixels": 2}}, "B"),
         ("largest", {"A": {"pixels": 2, "bytes": 5}, "B": {"pixels": 2, "bytes": 9}}, "B"),
         ("longest", {"A": {"chars": 1}, "B": {"chars": 2}}, "B"),
+        ("longest", {"A": {"millis": 1}, "B": {"millis": 2}}, "B"),
+        ("largest", {"A": {"millis": 2, "bytes": 5}, "B": {"millis": 2, "bytes": 9}}, "B"),
         ("newest", {"A": {"time": "2024-01-01"}, "B": {"time": "2024-01-02"}}, "B"),
         ("newest", {"B": {"time": "2024-01-02"}}, "B"),
         ("quality", {"A": {"quality": 0.1}, "B": {"quality": 0.2}}, "B"),
