@@ -7,6 +7,7 @@ built under a temporary name and renamed when its `files.json` — the sha256 of
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
@@ -60,6 +61,8 @@ def sha256_tree(directory: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well it becomes `path`, else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.tmp*"):  # by a run that was killed
+        left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.tmp{os.getpid()}")
     try:
         yield temporary

@@ -70,3 +70,11 @@ def test_mapped_arrays_hold_no_file_open(tmp_path: Path) -> None:
     arrays = [store.read_array(tmp_path / "a.npy") for _ in range(50)]
     assert len(list(Path("/proc/self/fd").iterdir())) - before < 5
     assert all(array[2, 3] == 11 for array in arrays)
+
+
+def test_what_a_killed_run_left_is_removed_where_it_is_written_again(tmp_path: Path) -> None:
+    """The temporary file of another process goes, and that of another name stays."""
+    for name in (".a.json.tmp999999", ".b.json.tmp999999"):
+        (tmp_path / name).write_bytes(b"half")
+    store.write_json(tmp_path / "a.json", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.tmp999999", "a.json"]
