@@ -67,10 +67,12 @@ class Source(Section):
         *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac"),
         *(".gsm", ".g722", ".aiff", ".aif", ".aifc", ".au"),
     )
+    video_suffixes: tuple[str, ...] = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv")
     references: tuple[str, ...] = ()
     max_text_bytes: Positive = 10_000_000
     max_image_bytes: Positive = 200_000_000
     max_audio_bytes: Positive = 500_000_000
+    max_video_bytes: Positive = 20_000_000_000
     max_json_depth: Positive = 100
     max_unpacked_bytes: Positive = 100_000_000_000
 
@@ -151,6 +153,12 @@ class Audio(Section):
     """Fingerprints of sounds, and how much of one is decoded."""
 
     max_seconds: Positive = 14_400
+class Video(Section):
+    """Fingerprints of videos, and how much of one is looked at."""
+
+    rate: Annotated[float, Field(gt=0, le=30)] = 4
+    max_seconds: Positive = 7200
+    max_pixels: Positive = 40_000_000
 
 
 class Fingerprint(Section):
@@ -159,6 +167,7 @@ class Fingerprint(Section):
     text: Text = Text()
     image: Image = Image()
     audio: Audio = Audio()
+    video: Video = Video()
 
 
 class ByEvidence(Section):

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 FORMAT: Final = 1
 """The version of every file format written here; a file of another format is refused."""
 
-MODALITIES: Final = ("text", "image", "audio")
+MODALITIES: Final = ("text", "image", "audio", "video")
 """What a part can be: how it is read, normalised and fingerprinted."""
+
+STREAMED: Final = frozenset({"video"})
+"""Modalities of which a part is never held in memory as a whole: it is opened where it lies."""
 
 SIZES: Final = ("pixels", "chars", "millis")
 """What the size of a part is counted in; a record has the sums over its parts."""
 
-PARTS: Final = {"text": "text", "image": "image", "caption": "text", "audio": "audio"}
+PARTS: Final = {"text": "text", "image": "image", "caption": "text", "audio": "audio", "video": "video"}
 """Part name → modality, unless `source.parts` says otherwise. A record holds one or more parts, each at most once."""
 
 ATTRIBUTES: Final = "attributes"
@@ -71,9 +74,24 @@ RAW: Final = pa.schema(
 """What is said of a record that `records` hands to `fingerprint`."""
 
 
-def raw_schema(parts: Iterable[str]) -> pa.Schema:
-    """Return RAW and a column of bytes for each part: a batch of it is never written to disk."""
-    return pa.schema([*RAW, *(pa.field(name, pa.large_binary()) for name in parts)])
+STREAM: Final = pa.struct(
+    [
+        pa.field("path", pa.string()),  # of the file, absolute; null: the bytes are here
+        pa.field("data", pa.large_binary()),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("sha256", DIGEST, nullable=False),
+    ]
+)
+"""Where the bytes of a part are."""
+
+
+def raw_schema(parts: Mapping[str, str]) -> pa.Schema:
+    """Return RAW and a column for each part, given with its modality: its bytes, or where they are (STREAM).
+
+    A batch of it is never written to disk.
+    """
+    payload = ((name, STREAM if modality in STREAMED else pa.large_binary()) for name, modality in parts.items())
+    return pa.schema([*RAW, *(pa.field(*each) for each in payload)])
 
 
 RECORD: Final = pa.schema(

@@ -22,11 +22,12 @@ from dedupver.fingerprint.image import Decoding, decode, information, phash, pix
 from dedupver.fingerprint.normal import normalize
 from dedupver.fingerprint.strings import Strings
 from dedupver.fingerprint.text import shingle_sets
-from dedupver.schema import CONTENT, PARTS, Unreadable, raw_schema
+from dedupver.schema import CONTENT, Unreadable, raw_schema
 
 SETTINGS = params.Fingerprint.model_validate({"text": {"encoder": None}, "image": {"encoder": None}})
 TEXTS = ["one two three four five six", "One  two three\nfour five six", "é à É", "  ", "x"]
 Row = dict[str, Any]
+PARTS = {"text": "text", "image": "image", "caption": "text"}
 RAW = raw_schema(PARTS)
 
 
@@ -121,7 +122,7 @@ def fingerprint(rows: list[Row], cuts: list[int], known: list[Row], place: Path)
     whole = pa.RecordBatch.from_pylist(raw(rows), schema=RAW)
     batches = [whole[a:b] for a, b in itertools.pairwise(edges)]
     task = records.Task(("rows",), "jsonl", 0, 0, 0)
-    chunk = batch.Chunk(place, task, params.Source(), SETTINGS, (place / "known.parquet",), place / "out")
+    chunk = batch.Chunk(place, task, params.Source(parts=PARTS), SETTINGS, (place / "known.parquet",), place / "out")
     with mock.patch.object(records, "read", return_value=iter(batches)):
         assert batch.fingerprint(chunk) == len(rows)
     return place / "out"

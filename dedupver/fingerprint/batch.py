@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from dedupver import records, store
 from dedupver.digests import of_list, to_column
-from dedupver.fingerprint import audios, images, texts
+from dedupver.fingerprint import audios, images, texts, videos
 from dedupver.fingerprint.known import open_known
-from dedupver.fingerprint.look import Look, Sink, number
+from dedupver.fingerprint.look import Look, Payloads, Sink, number
 from dedupver.fingerprint.rows import Found, Part, unnamed
+from dedupver.fingerprint.streams import Streams
 from dedupver.fingerprint.strings import Strings
-from dedupver.schema import CONTENT, SIZES, UNNAMED, Unreadable
+from dedupver.schema import CONTENT, SIZES, STREAMED, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ class Chunk:
 
 @dataclass
 class Met:
-    """The distinct strings of bytes of one modality, in the order in which this chunk has them."""
+    """The distinct payloads of one modality, in the order in which this chunk has them."""
 
     number: dict[bytes, int] = field(default_factory=dict)  # by sha256
     found: Found = field(default_factory=lambda: Found.nothing(0))
@@ -59,11 +60,13 @@ def fingerprint(chunk: Chunk) -> int:
 
 
 def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
-    """Return the look at the byte strings of a modality."""
+    """Return the look at the payloads of a modality."""
     if modality == "text":
         return texts.look(settings.text, sink)
     if modality == "audio":
         return audios.look(settings.audio, sink)
+    if modality == "video":
+        return videos.look(settings.video, sink)
     return images.look(settings.image, sink)
 
 
@@ -88,7 +91,7 @@ class _Work:
         return unnamed(batch, parts, self.verdicts)
 
     def contents(self, modality: str) -> pa.Table:
-        """Return the strings that can be read and that the base lacks (schema CONTENT)."""
+        """Return the payloads that can be read and that the base lacks (schema CONTENT)."""
         met = self.met[modality]
         sha256 = of_list(list(met.number))
         rows = np.flatnonzero((met.found.verdict < 0) & ~self.known.bytes[modality].has(sha256))
@@ -104,29 +107,30 @@ class _Work:
     def _part(self, name: str, modality: str, batch: pa.RecordBatch) -> Part:
         column = batch.column(name)
         rows = np.flatnonzero(column.is_valid())
-        strings = Strings.of_column(column).take(rows)
-        if modality in NAMED:
-            strings = strings.named(batch.column("path").take(pa.array(rows)).to_pylist())
-        sha256 = strings.sha256()
-        found = self._meet(modality, sha256, strings) if len(rows) else Found.nothing(0)
-        return Part(name, modality, rows, of_list(sha256), strings.sizes, found)
+        every: Payloads[Any] = Streams(column) if modality in STREAMED else Strings.of_column(column)
+        if modality in NAMED and isinstance(every, Strings):
+            every = every.named(batch.column("path").to_pylist())
+        payloads = every.take(rows)
+        sha256 = payloads.sha256()
+        found = self._meet(modality, sha256, payloads) if len(rows) else Found.nothing(0)
+        return Part(name, modality, rows, of_list(sha256), payloads.sizes, found)
 
-    def _meet(self, modality: str, sha256: list[bytes], strings: Strings) -> Found:
-        """Return what is known of each string, after a look at those that are new."""
+    def _meet(self, modality: str, sha256: list[bytes], payloads: Payloads[Any]) -> Found:
+        """Return what is known of each payload, after a look at those that are new."""
         met = self.met.setdefault(modality, Met())
         numbers, new = number(met.number, sha256)
         if len(new):
-            met.found = met.found.joined(self._look(modality, [sha256[row] for row in new], strings.take(new)))
+            met.found = met.found.joined(self._look(modality, [sha256[row] for row in new], payloads.take(new)))
         return met.found.take(numbers)
 
-    def _look(self, modality: str, sha256: list[bytes], strings: Strings) -> Found:
-        """Return what the base knows of strings, or what there is to see."""
+    def _look(self, modality: str, sha256: list[bytes], payloads: Payloads[Any]) -> Found:
+        """Return what the base knows of payloads, or what there is to see."""
         known = self.known.bytes[modality].find(of_list(sha256))
         carried, fresh = np.flatnonzero(known >= 0), np.flatnonzero(known < 0)
-        found = Found.nothing(len(strings))
+        found = Found.nothing(len(payloads))
         found.put(carried, self.known.found(modality, known[carried]))
         if modality not in self.looks:
             self.sinks[modality] = Sink(self.known, self.verdicts, self.answers)
             self.looks[modality] = open_look(modality, self.settings, self.sinks[modality])
-        found.put(fresh, self.looks[modality](strings.take(fresh)))
+        found.put(fresh, self.looks[modality](payloads.take(fresh)))
         return found

@@ -128,6 +128,15 @@ def look(pixels: npt.NDArray[np.uint8], hash_size: int = 8) -> tuple[str, npt.ND
     return _information(pixels, cells), _code(cells, 8) if hash_size == 8 else phash(pixels, hash_size)
 
 
+def look_at_luma(luma: npt.NDArray[np.uint8], turn: int = 0) -> tuple[str, npt.NDArray[np.uint64]]:
+    """The `information` and the `phash` of 8 x 8 bits of a picture of which the luma is known, shape (height, width).
+
+    `turn` is how many quarter turns to the left it is hashed at.
+    """
+    cells = np.rot90(resize(luma[:, :, None], GRID, LANCZOS)[:, :, 0].astype(np.float64), turn)
+    return _information(luma[:, :, None], cells), _code(cells, 8)
+
+
 def _information(pixels: npt.NDArray[np.uint8], cells: npt.NDArray[np.float64]) -> str:
     if not deviates(np.ascontiguousarray(pixels), BLANK_DEVIATION):
         return "blank"

@@ -45,9 +45,9 @@ class _Image:
         return arrays
 
 
-def _see(data: bytes, settings: params.Image, sink: Sink) -> _Image:
+def _see(data: memoryview, settings: params.Image, sink: Sink) -> _Image:
     how = image.Decoding(settings.max_pixels, settings.frame, settings.background)
-    pixels = image.decode(data, how)
+    pixels = image.decode(bytes(data), how)
     information, code = image.look(pixels, settings.hash_size)
     if information == "blank":
         raise Unreadable("blank_image", "one colour")

@@ -1,29 +1,56 @@
-"""What every modality's module is: a look at byte strings that says what they hold, and fingerprints what is new."""
+"""What every modality's module is: a look at payloads that says what they hold, and fingerprints what is new."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 
 from dedupver.fingerprint.encoders import Encoder, open_encoder, probe
 from dedupver.fingerprint.prints import Arrays, Prints
 from dedupver.fingerprint.rows import Found
-from dedupver.fingerprint.strings import Strings
 from dedupver.schema import SIZES, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from dedupver.digests import Digests, Rows
     from dedupver.fingerprint.encoders.model import Batch, Vector, Vectors
     from dedupver.fingerprint.known import Known
 
-Look = Callable[[Strings], Found]
-"""Says what each of n byte strings that nobody has met holds: its normalised content, its size, or why it has none."""
+Payload = TypeVar("Payload")
+Payload_co = TypeVar("Payload_co", covariant=True)
+
+Look = Callable[[Any], Found]
+"""Says what each of n payloads that nobody has met holds: its normalised content, its size, or why it has none.
+
+It takes Strings, or Streams where its modality is streamed.
+"""
+
+
+class Payloads(Protocol[Payload_co]):
+    """Parts of one modality, in memory (Strings) or where they lie (Streams)."""
+
+    def __len__(self) -> int:
+        """Return the number of parts."""
+
+    def __iter__(self) -> Iterator[Payload_co]:
+        """Yield each part."""
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """The number of bytes of each, shape (n,)."""
+
+    def take(self, rows: Rows) -> Self:
+        """Return those of some rows."""
+
+    def sha256(self) -> list[bytes]:
+        """Return the digest (32 bytes) of each."""
 
 
 class Sink:
@@ -68,7 +95,7 @@ class Sink:
 
 
 class Seen(Protocol):
-    """What is in one byte string."""
+    """What is in one payload."""
 
     @property
     def content(self) -> bytes:
@@ -82,12 +109,12 @@ class Seen(Protocol):
         """Return its fingerprints, one row each."""
 
 
-def one_by_one(strings: Strings, sink: Sink, see: Callable[[bytes], Seen]) -> Found:
-    """Look at each byte string alone; `see` raises Unreadable for one that holds nothing."""
-    found = Found.nothing(len(strings))
-    for row, string in enumerate(strings):
+def one_by_one(payloads: Payloads[Payload], sink: Sink, see: Callable[[Payload], Seen]) -> Found:
+    """Look at each payload alone; `see` raises Unreadable for one that holds nothing."""
+    found = Found.nothing(len(payloads))
+    for row, payload in enumerate(payloads):
         try:
-            seen = see(bytes(string))
+            seen = see(payload)
         except Unreadable as verdict:
             found.verdict[row] = sink.verdict(verdict)
             continue

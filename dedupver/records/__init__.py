@@ -25,9 +25,9 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBat
     What can't be read is a record as well, without a payload: its `code` and `detail` say why.
     """
     if task.code:
-        return batches([Raw.broken(task.paths[0], source, task.code, task.detail)], list(source.parts))
+        return batches([Raw.broken(task.paths[0], source, task.code, task.detail)], source.parts)
     if task.format == "file":
-        return batches(files.read(root.resolve(), task, source), list(source.parts))
+        return batches(files.read(root.resolve(), task, source), source.parts)
     if task.format == "tar":
-        return batches(shards.read(root.resolve() / task.paths[0], task, source), list(source.parts))
+        return batches(shards.read(root.resolve() / task.paths[0], task, source), source.parts)
     return formats.read(root.resolve(), task, source)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dedupver.records.jsonl import JsonLines
 from dedupver.records.paths import BOM, content, inside, printable, role_of, source_of, split_of
+from dedupver.records.payload import of_file
 from dedupver.records.record import Raw, Task
 from dedupver.records.samples import kind_of
 from dedupver.records.tables import describe
@@ -90,8 +91,8 @@ def _fill(raw: Raw, root: Path, sample: Sample, source: params.Source) -> None:
     for part, path in sample.parts.items():
         modality = source.parts[part]
         with naming(part):
-            data = content(root, path, source.limit(modality), f"huge_{modality}")
-            raw.parts[part] = checked_text(data) if modality == "text" else data
+            payload = of_file(root, path, modality, source)
+            raw.parts[part] = checked_text(payload) if modality == "text" and isinstance(payload, bytes) else payload
     for path in sample.others:
         with naming(PurePosixPath(path).name):
             inside(root, path)

@@ -52,7 +52,7 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBat
             number += len(block)
     except parquet.DAMAGED as error:
         verdict = Unreadable("unreadable_file", f"damaged from this row on: {reason(error)}")
-        yield from batches([table.quarantined(number, verdict)], list(source.parts))
+        yield from batches([table.quarantined(number, verdict)], source.parts)
 
 
 def blocks(table: Table, task: Task, names: Collection[str]) -> Iterator[Block]:

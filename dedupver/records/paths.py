@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import posixpath
@@ -14,6 +15,7 @@ from dedupver.schema import SourceError, Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
     from dedupver import params
 
@@ -70,19 +72,28 @@ def inside(root: Path, path: str) -> Path:
     return real
 
 
-def content(root: Path, path: str, limit: int, huge: str) -> bytes:
-    """Return the bytes of a file below `root`.
+@contextlib.contextmanager
+def opened(root: Path, path: str, limit: int, huge: str) -> Iterator[BufferedReader]:
+    """Open a file below `root`; its `name` is where it is, with all links resolved.
 
-    Raises Unreadable: what `inside` raises, or the code `huge` for more than `limit` bytes.
+    Raises Unreadable: what `inside` raises, the code `huge` for more than `limit` bytes, or `unreadable_file` where the
+    body of the `with` can't read it.
     """
     real = inside(root, path)
     try:
         size = real.stat().st_size
         if size > limit:
             raise Unreadable(huge, f"{size} bytes, the limit is {limit}")
-        return real.read_bytes()
+        with real.open("rb") as file:
+            yield file
     except OSError as error:
         raise Unreadable("unreadable_file", reason(error)) from error
+
+
+def content(root: Path, path: str, limit: int, huge: str) -> bytes:
+    """Return the bytes of a file below `root`. Raises Unreadable: what `opened` raises."""
+    with opened(root, path, limit, huge) as file:
+        return file.read()
 
 
 def beside(table: str, name: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 import pyarrow as pa
 
+from dedupver.records import payload
 from dedupver.records.paths import printable, role_of
 from dedupver.schema import RAW, Unreadable, raw_schema
 
@@ -50,7 +51,7 @@ class Task:
 
 @dataclass(slots=True)
 class Raw:
-    """A row of the schema RAW, under the same names, and the bytes of its parts."""
+    """A row of the schema RAW, under the same names, and its parts."""
 
     path: str
     row: int
@@ -62,11 +63,11 @@ class Raw:
     quality: float | None = None
     code: str | None = None
     detail: str | None = None
-    parts: dict[str, bytes] = field(default_factory=dict)
+    parts: dict[str, payload.Payload] = field(default_factory=dict)
 
     def size(self) -> int:
-        """Return the bytes of the payload."""
-        return sum(map(len, self.parts.values()))
+        """Return how many bytes of the payload are held."""
+        return sum(map(payload.held, self.parts.values()))
 
     def quarantine(self, verdict: Unreadable) -> Self:
         """Let the payload go, keep the reason, and make sure that the record has a name."""
@@ -82,18 +83,19 @@ class Raw:
         return cls(printable(path), -1, role_of(path, source)).quarantine(Unreadable(code, detail))
 
 
-def batches(rows: Iterable[Raw], parts: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Gather records into batches (schema.raw_schema) of at most BATCH_ROWS rows and about BATCH_BYTES bytes."""
+def batches(rows: Iterable[Raw], parts: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+    """Gather records into batches (schema.raw_schema) of at most BATCH_ROWS rows and about BATCH_BYTES bytes held."""
+    schema = raw_schema(parts)
     held: list[Raw] = []
     size = 0
     for row in rows:
         held.append(row)
         size += row.size()
         if len(held) >= BATCH_ROWS or size >= BATCH_BYTES:
-            yield _batch(held, parts)
+            yield _batch(held, schema)
             held, size = [], 0
     if held:
-        yield _batch(held, parts)
+        yield _batch(held, schema)
 
 
 def filled(batch: pa.RecordBatch, rows: Iterable[tuple[int, Raw | None]]) -> Iterator[pa.RecordBatch]:
@@ -120,17 +122,16 @@ def _filled(batch: pa.RecordBatch, rows: Mapping[int, Raw | None]) -> Iterator[p
     order = order[order >= 0]
     if not len(order):
         return
-    parts = batch.schema.names[len(RAW) :]
     if not rows:
         yield batch
     elif len(given) == len(order):
-        yield _batch(list(given.values()), parts)
+        yield _batch(list(given.values()), batch.schema)
     else:
-        yield pa.concat_batches([batch, _batch(list(given.values()), parts)]).take(pa.array(order))
+        yield pa.concat_batches([batch, _batch(list(given.values()), batch.schema)]).take(pa.array(order))
 
 
-def _batch(rows: Sequence[Raw], parts: Sequence[str]) -> pa.RecordBatch:
+def _batch(rows: Sequence[Raw], schema: pa.Schema) -> pa.RecordBatch:
     columns = zip(*map(_FIELDS, rows), strict=True) if rows else [()] * len(RAW)
     arrays = [pa.array(values, field.type) for values, field in zip(columns, RAW, strict=True)]
-    arrays += [pa.array([row.parts.get(part) for row in rows], pa.large_binary()) for part in parts]
-    return pa.RecordBatch.from_arrays(arrays, schema=raw_schema(parts))
+    arrays += [pa.array([row.parts.get(part.name) for row in rows], part.type) for part in list(schema)[len(RAW) :]]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

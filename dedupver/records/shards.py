@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from dedupver.records import streams, tar
 from dedupver.records.files import checked_text, naming, put_attributes, unknown
 from dedupver.records.paths import SPLITS, printable, reason, role_of, source_of, split_of
+from dedupver.records.payload import most_held, of_bytes
 from dedupver.records.record import Raw, Task
 from dedupver.records.samples import Scheme
 from dedupver.schema import ATTRIBUTES, Unreadable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.records.payload import Payload
     from dedupver.records.streams import Stream
     from dedupver.records.tar import Member
 
@@ -140,15 +142,17 @@ class Shard:
             put_attributes(raw, held[attributes], self._source, names)
         for part, name in names.items():
             with naming(part):
-                is_text = self._source.parts[part] == "text"
-                raw.parts[part] = checked_text(held[name]) if is_text else held[name]
+                raw.parts[part] = self._part(self._source.parts[part], held[name])
         if not raw.parts:
             raise Unreadable("no_content", f"none of its members is a part, and no field of {attributes!r}")
 
+    def _part(self, modality: str, data: bytes) -> Payload:
+        return checked_text(data) if modality == "text" else of_bytes(data, modality, self._source)
+
     def _check_size(self, part: str, size: int) -> None:
         modality = self._source.parts.get(part, "text")
-        if size > self._source.limit(modality):
-            raise Unreadable(f"huge_{modality}", f"{size} bytes, the limit is {self._source.limit(modality)}")
+        if size > most_held(modality, self._source):
+            raise Unreadable(f"huge_{modality}", f"{size} bytes, the limit is {most_held(modality, self._source)}")
 
 
 def _samples(

@@ -7,7 +7,8 @@ import math
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from dedupver.records.paths import SPLITS, beside, content, role_of, source_of, split_of
+from dedupver.records.paths import SPLITS, beside, role_of, source_of, split_of
+from dedupver.records.payload import of_bytes, of_file
 from dedupver.records.record import Raw
 from dedupver.records.samples import kind_of
 from dedupver.schema import MODALITIES, SourceError, Unreadable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.records.payload import Payload
 
     Row = Mapping[Any, object]  # by name of the column; a field that params leave null asks for the column None
 
@@ -136,12 +138,10 @@ class Table:
         if part in raw.parts:  # the column of its own counts
             return
         modality = self.params.parts[part]
-        limit = self.params.limit(modality)
         if isinstance(value, str):
-            value = self._file(value, limit, modality)
-        elif len(value) > limit:
-            raise Unreadable(f"huge_{modality}", f"{len(value)} bytes, the limit is {limit}")
-        raw.parts[part] = value
+            raw.parts[part] = self._file(value, modality)
+        else:
+            raw.parts[part] = of_bytes(value, modality, self.params)
 
     def _part_of(self, name: str) -> str:
         """Return the part that a named file is, by its suffix; an image where that says nothing."""
@@ -149,12 +149,12 @@ class Table:
         wanted = kind if kind in BLOBS else "image"
         return next(iter([*self.params.parts_of(wanted), *self.params.parts_of(*BLOBS)]))
 
-    def _file(self, name: str, limit: int, modality: str) -> bytes:
+    def _file(self, name: str, modality: str) -> Payload:
         path = _existing(self.root, self.path, name)
         if path is None:
             raise Unreadable(f"missing_{modality}", f"{name!r} is no file of the source")
         try:
-            return content(self.root, path, limit, f"huge_{modality}")
+            return of_file(self.root, path, modality, self.params)
         except Unreadable as verdict:
             if verdict.code == "link_outside":
                 raise Unreadable("path_escape", f"{name!r} is {verdict.reason}") from verdict

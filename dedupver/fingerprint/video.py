@@ -1,0 +1,172 @@
+"""Bytes of a video → the codes of its pictures, and what else is known of it.
+
+Containers are told by what they hold, whatever their name says, and nothing but the bytes given is ever read: formats
+that name other files (playlists) are not among FORMATS. Whatever is wrong with a video ends in `Unreadable`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import av
+import numpy as np
+
+from dedupver.fingerprint.pictures import Ticks
+from dedupver.records.paths import reason
+from dedupver.schema import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from dedupver import params
+    from dedupver.records.payload import Stream
+
+FORMATS: Final = (
+    "mov", "matroska", "avi", "asf", "flv", "mpeg", "mpegts", "mpegvideo", "ogg", "mxf", "ivf", "dv", "rm", "m4v",
+    "h264", "hevc", "yuv4mpegpipe",
+)  # fmt: skip
+"""Demuxers that read one file alone."""
+
+WORK: Final = 1920 * 1080 * 60
+"""Pixels decoded for each second of `max_seconds`; a video that has more is looked at for a shorter time."""
+
+BAD_SHARE: Final = 0.05
+"""A video is corrupt when more than this share of its packets can't be decoded, and truncated when more than this share
+of the time that its header states is missing."""
+
+SLACK: Final = 1.0
+"""Seconds that may be missing in any case: headers count what players round."""
+
+_OPTIONS: Final = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+
+
+class Film(NamedTuple):
+    """What is in a video."""
+
+    codes: npt.NDArray[np.uint64]  # one a tick, 0 where the picture says too little; (n,)
+    pixels: int  # of a picture
+    millis: int
+
+
+def watch(stream: Stream, how: params.Video) -> Film:
+    """Look at a video from its start, for `max_seconds` at most.
+
+    Raises Unreadable: `unreadable_video`, `no_video`, `unsupported_codec`, `pixel_bomb`, `truncated_video` or
+    `corrupt_video`.
+    """
+    try:
+        with stream.open() as file, av.open(file, "r", options=_OPTIONS, metadata_errors="replace") as container:
+            return _Watch(container, how).film()
+    except Unreadable:
+        raise
+    except Exception as error:  # hostile bytes make demuxers raise nearly anything
+        raise Unreadable("unreadable_video", f"no video in a known container: {_reason(error)}") from error
+
+
+class _Watch:
+    """One pass over a container."""
+
+    def __init__(self, container: InputContainer, how: params.Video) -> None:
+        self.container, self.how = container, how
+        self.stream = _picture_stream(container, how)
+        self.ticks = Ticks(how)
+        self.end, self.cut = 0.0, False  # of what was read so far
+        self.packets, self.bad, self.work = 0, 0, 0
+        self.size = 0, 0
+
+    def film(self) -> Film:
+        seconds = self._show()
+        if not self.ticks.codes:
+            raise Unreadable("unreadable_video", "no picture can be decoded")
+        if self.bad > BAD_SHARE * self.packets:
+            raise Unreadable("corrupt_video", f"{self.bad} of {self.packets} packets can't be decoded")
+        if self._stopped:
+            seconds = max(seconds, self._stated())
+        else:
+            self._check_end()
+        return Film(np.array(self.ticks.codes, np.uint64), self.size[0] * self.size[1], round(seconds * 1000))
+
+    @property
+    def _stopped(self) -> bool:
+        """Whether the rest was not looked at."""
+        return self.ticks.full or self.work > WORK * self.how.max_seconds
+
+    def _show(self) -> float:
+        """Show every picture until the next; return when the last one ends, in seconds from the first."""
+        shown: VideoFrame | None = None
+        begin = at = 0.0
+        length = float(1 / (self.stream.average_rate or 25))
+        for number, frame in enumerate(self._frames()):
+            time = number * length if frame.time is None else frame.time
+            if shown is None:
+                begin = time
+                self.size = frame.width, frame.height
+            else:
+                self.ticks.show(shown, time - begin)
+            shown, at = frame, max(at, time - begin)
+            if self._stopped:
+                break
+        if shown is not None:
+            self.ticks.show(shown, max(at + length, 1 / self.how.rate))
+        return at + length
+
+    def _frames(self) -> Iterator[VideoFrame]:
+        """Yield the pictures that others refer to: those that none does are most of the work, and just after them."""
+        for packet in self.container.demux():
+            if packet.pts is not None and packet.time_base:
+                self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            self.cut = packet.is_corrupt if packet.size else self.cut
+            if packet.stream.index != self.stream.index:
+                continue
+            self.packets += packet.size > 0
+            for frame in self._decoded(packet):
+                self.work += frame.width * frame.height
+                yield frame
+
+    def _decoded(self, packet: Any) -> list[VideoFrame]:
+        try:
+            frames: list[VideoFrame] = packet.decode()
+        except av.FFmpegError:
+            self.bad += 1
+            return []
+        return frames
+
+    def _stated(self) -> float:
+        """Return how many seconds the header states, 0 if it does not."""
+        return (self.container.duration or 0) / av.time_base
+
+    def _check_end(self) -> None:
+        stated, start = self._stated(), (self.container.start_time or 0) / av.time_base
+        missing = stated - (self.end - start)
+        if missing > max(SLACK, BAD_SHARE * stated):
+            raise Unreadable("truncated_video", f"{missing:.1f} of {stated:.1f} seconds are missing")
+        if self.cut:
+            raise Unreadable("truncated_video", "the file ends within a packet")
+
+
+def _picture_stream(container: InputContainer, how: params.Video) -> VideoStream:
+    """Return the first stream that is no cover picture, ready to be decoded."""
+    still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    stream = next((each for each in container.streams.video if not each.disposition & still), None)
+    if stream is None:
+        kinds = ", ".join(sorted({each.type for each in container.streams})) or "none"
+        raise Unreadable("no_video", f"no moving pictures; streams: {kinds}")
+    context = stream.codec_context
+    if context is None:
+        raise Unreadable("unsupported_codec", "pictures in a codec that is not known here")
+    if context.width * context.height > how.max_pixels:
+        pixels = f"{context.width} x {context.height} pixels"
+        raise Unreadable("pixel_bomb", f"{pixels}; fingerprint.video.max_pixels is {how.max_pixels}")
+    context.thread_count = 1  # workers are processes
+    context.skip_frame = "NONREF"
+    context.options = {"max_pixels": str(how.max_pixels)}  # for a size that changes later
+    return stream
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or type(error).__name__ if isinstance(error, av.FFmpegError) else reason(error)

@@ -1,0 +1,73 @@
+"""What a part holds: its bytes or, where its modality is streamed, where they are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Self
+
+from dedupver.records.paths import opened
+from dedupver.schema import STREAMED, Unreadable
+
+if TYPE_CHECKING:
+    from dedupver import params
+
+
+MOST_HELD: Final = 1 << 30
+"""Bytes of a streamed part that are taken into memory at most, where they are no file of their own."""
+
+
+class Stream(NamedTuple):
+    """A row of the struct STREAM: a file, or bytes that came with a row of a table."""
+
+    path: str | None
+    data: bytes | None
+    size: int
+    sha256: bytes
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Self:
+        """Return the stream of bytes that are in memory."""
+        return cls(None, data, len(data), hashlib.sha256(data).digest())
+
+    def open(self) -> BinaryIO:
+        """Open the bytes, to be read from the start. Raises OSError."""
+        return io.BytesIO(self.data or b"") if self.path is None else Path(self.path).open("rb")
+
+
+Payload = bytes | Stream
+
+
+def held(payload: Payload) -> int:
+    """Return how many bytes of a payload are in memory."""
+    return len(payload) if isinstance(payload, bytes) else len(payload.data or b"")
+
+
+def most_held(modality: str, source: params.Source) -> int:
+    """Return how many bytes a part may have where it comes within a table or an archive, and so into memory."""
+    return min(source.limit(modality), MOST_HELD) if modality in STREAMED else source.limit(modality)
+
+
+def of_file(root: Path, path: str, modality: str, source: params.Source) -> Payload:
+    """Return what a file below `root` holds; a file that is streamed has been read once, for its digest.
+
+    Raises Unreadable: what `paths.opened` raises.
+    """
+    with opened(root, path, source.limit(modality), f"huge_{modality}") as file:
+        if modality not in STREAMED:
+            return file.read()
+        sha256 = hashlib.file_digest(file, "sha256").digest()
+        return Stream(os.fspath(file.name), None, file.tell(), sha256)
+
+
+def of_bytes(data: bytes, modality: str, source: params.Source) -> Payload:
+    """Return bytes that came with a row of a table.
+
+    Raises Unreadable: `huge_MODALITY` for more of them than params allow.
+    """
+    limit = most_held(modality, source)
+    if len(data) > limit:
+        raise Unreadable(f"huge_{modality}", f"{len(data)} bytes, the limit is {limit}")
+    return Stream.of_bytes(data) if modality in STREAMED else data
