@@ -6,7 +6,8 @@ that name other files (playlists) are not among FORMATS. Whatever is wrong with 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import av
 import numpy as np
@@ -42,6 +43,9 @@ of the time that its header states is missing."""
 SLACK: Final = 1.0
 """Seconds that may be missing in any case: headers count what players round."""
 
+_STREAMS: Final = 32
+"""Streams whose decoders are kept from pictures that are too large while a container is opened."""
+
 _OPTIONS: Final = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 
 
@@ -56,11 +60,11 @@ class Film(NamedTuple):
 def watch(stream: Stream, how: params.Video) -> Film:
     """Look at a video from its start, for `max_seconds` at most.
 
-    Raises Unreadable: `unreadable_video`, `no_video`, `unsupported_codec`, `pixel_bomb`, `truncated_video` or
-    `corrupt_video`.
+    Raises Unreadable: `unreadable_video`, `no_video`, `unsupported_codec`, `encrypted_video`, `pixel_bomb`,
+    `truncated_video` or `corrupt_video`.
     """
     try:
-        with stream.open() as file, av.open(file, "r", options=_OPTIONS, metadata_errors="replace") as container:
+        with stream.open() as file, _opened(file, how) as container:
             return _Watch(container, how).film()
     except Unreadable:
         raise
@@ -124,6 +128,8 @@ class _Watch:
             if packet.stream.index != self.stream.index:
                 continue
             self.packets += packet.size > 0
+            if packet.has_sidedata("encryption_info"):
+                raise Unreadable("encrypted_video", "pictures that only a key opens")
             for frame in self._decoded(packet):
                 self.work += frame.width * frame.height
                 yield frame
@@ -149,6 +155,20 @@ class _Watch:
             raise Unreadable("truncated_video", "the file ends within a packet")
 
 
+def _opened(file: BinaryIO, how: params.Video) -> InputContainer:
+    """Open a container; its first pictures may be decoded for what its header does not say."""
+    each: Any = [_limits(how)] * _STREAMS  # PyAV's stubs have strings in the list
+    with contextlib.suppress(ValueError):  # MPEG and FLV tell their streams as they come, and take no such options
+        return av.open(file, "r", options=_OPTIONS, stream_options=each, metadata_errors="replace")
+    file.seek(0)
+    return av.open(file, "r", options=_OPTIONS, metadata_errors="replace")
+
+
+def _limits(how: params.Video) -> dict[str, str]:
+    """Return the options of a decoder that refuses pictures that are too large, whatever a header said of them."""
+    return {"max_pixels": str(how.max_pixels)}
+
+
 def _picture_stream(container: InputContainer, how: params.Video) -> VideoStream:
     """Return the first stream that is no cover picture, ready to be decoded."""
     still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
@@ -164,7 +184,7 @@ def _picture_stream(container: InputContainer, how: params.Video) -> VideoStream
         raise Unreadable("pixel_bomb", f"{pixels}; fingerprint.video.max_pixels is {how.max_pixels}")
     context.thread_count = 1  # workers are processes
     context.skip_frame = "NONREF"
-    context.options = {"max_pixels": str(how.max_pixels)}  # for a size that changes later
+    context.options = _limits(how)
     return stream
 
 
