@@ -176,6 +176,7 @@ class ByEvidence(Section):
     text: Similarity
     image: Similarity
     audio: Similarity
+    video: Similarity
     text_embedding: Similarity
     image_embedding: Similarity
     text_simhash: Similarity
@@ -191,6 +192,7 @@ class Floor(ByEvidence):
     text: Similarity = 0.6
     image: Similarity = 0.84
     audio: Similarity = 0.7
+    video: Similarity = 0.7
     text_embedding: Similarity = 0.85
     image_embedding: Similarity = 0.9
     text_simhash: Similarity = 0.875
@@ -202,6 +204,7 @@ class Thresholds(ByEvidence):
     text: Similarity = 0.8
     image: Similarity = 0.92
     audio: Similarity = 0.8
+    video: Similarity = 0.8
     text_embedding: Similarity = 0.95
     image_embedding: Similarity = 0.98
     text_simhash: Similarity = 0.95
@@ -218,6 +221,7 @@ class Spans(Section):
     """Spans by kind of evidence."""
 
     audio: Span = Span()
+    video: Span = Span(similarity=0.85)
 
     def of(self, kind: str) -> Span:
         """Return what is asked of spans of a kind."""
@@ -256,14 +260,14 @@ class Match(Section):
 
 
 Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
-Similar = Literal["text", "image", "audio", "text_embedding", "image_embedding", "text_simhash"]
+Similar = Literal["text", "image", "audio", "video", "text_embedding", "image_embedding", "text_simhash"]
 
 
 class Dedup(Section):
     """What counts as a duplicate, and which of two duplicates stays."""
 
     thresholds: Thresholds = Thresholds()
-    similar: tuple[Similar, ...] = ("text", "image", "audio", "image_embedding")
+    similar: tuple[Similar, ...] = ("text", "image", "audio", "video", "image_embedding")
     rules: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"every": "similar"},)
     caps: dict[str, Positive] = Field(default_factory=dict)
     history: Literal["frozen", "rejudge"] = "frozen"

@@ -43,6 +43,7 @@ EVIDENCE: Final = {
     "image_embedding": Kind("image", "embedding", "vectors"),
     "text_simhash": Kind("text", "simhash", "codes"),
     "audio": Kind("audio", "spectrum", "sequences"),
+    "video": Kind("video", "frames", "sequences"),
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 

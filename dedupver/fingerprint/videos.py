@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from dedupver.fingerprint.look import Look, Sink, one_by_one
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.schema import ModelError
@@ -30,7 +33,12 @@ def look(settings: params.Video, sink: Sink) -> Look:
         from dedupver.fingerprint import video  # noqa: PLC0415 - PyAV is for those who have videos
     except ImportError as error:
         raise ModelError(f"videos are read by PyAV ({error}): pip install 'dedupver[video]'") from error
-    return partial(one_by_one, sink=sink, see=lambda stream: _Video(stream, video.watch(stream, settings)))
+    return partial(one_by_one, sink=sink, see=lambda stream: _Video(stream, video.watch(stream, settings), settings.rate))
+
+
+def clock(rate: float) -> npt.NDArray[np.float32]:
+    """Return when the first code of a video begins and how far apart they are, in milliseconds, shape (1, 2)."""
+    return np.array([[0, 1000 / rate]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class _Video:
 
     stream: Stream
     film: Film
+    rate: float
 
     @property
     def content(self) -> bytes:
@@ -51,5 +60,5 @@ class _Video:
         return {"pixels": self.film.pixels, "millis": self.film.millis}
 
     def arrays(self) -> Arrays:
-        """Return the codes."""
-        return {"frames": Ragged.of_rows([self.film.codes])}
+        """Return the codes, and when they are."""
+        return {"frames": Ragged.of_rows([self.film.codes]), "frames.clock": clock(self.rate)}
