@@ -118,7 +118,7 @@ def test_a_dark_sky_is_no_bar() -> None:
     night = films.still().copy()
     night[:40] = 16
     assert pictures.border(night) == (0, 0)
-    assert pictures.border(np.full((10, 12), 16, np.uint8)) == (0, 0)
+    assert pictures.border(np.full((10, 12), 16, np.uint8)) is None
     assert pictures.border(np.pad(films.still(), ((3, 5), (7, 2)), constant_values=16)) == (3, 2)
 
 
@@ -351,3 +351,11 @@ def test_a_folder_of_videos_is_built(clip: Path, tmp_path: Path) -> None:
         "d.mp4": "unreadable_video",
     }
     assert (root / "clean/a.mp4").read_bytes() == clip.read_bytes()
+
+
+def test_bars_are_cut_off_after_black(tmp_path: Path) -> None:
+    """A picture that is black as a whole says nothing of the bars of the next."""
+    shown = films.cut([(n / 10, np.full((films.HEIGHT, films.WIDTH), 16, np.uint8)) for n in range(10)], films.scene(1, 2))
+    framed = films.encode(tmp_path / "framed.mp4", shown, change=lambda picture: np.pad(picture, ((24, 24), (0, 0))))
+    plain = films.encode(tmp_path / "plain.mp4", films.scene(1, 2))
+    assert np.median(np.bitwise_count(watch(framed).codes[4:8] ^ watch(plain).codes[:4])) <= 8

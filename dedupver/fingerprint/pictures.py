@@ -43,14 +43,14 @@ def code(grey: Grey, bars: tuple[int, int], turn: int) -> int:
     return int(found[0]) if information == "ok" else 0
 
 
-def border(grey: Grey) -> tuple[int, int]:
-    """How many lines at the top and bottom, and columns at the left and right, are black bars; (0, 0) if all is black.
+def border(grey: Grey) -> tuple[int, int] | None:
+    """How many lines at the top and bottom, and columns at the left and right, are black bars; None if all is black.
 
     Both bars of a pair have the same width, as letterboxes do: a night sky above a street is none.
     """
     lines, columns = _black(grey, 1), _black(grey, 0)
     if lines.all() or columns.all():
-        return 0, 0
+        return None
     return _both_ends(lines), _both_ends(columns)
 
 
@@ -80,6 +80,8 @@ class Ticks:
             self._shape = grey.shape
             self._borders.clear()
         bars = border(grey)
+        if bars is None:
+            return 0
         self._borders.append(bars)
         lines, columns = (min(sides) for sides in zip(*self._borders, strict=True))
         return code(grey, (lines, columns), (frame.rotation // 90) % 4)

@@ -1,0 +1,212 @@
+"""What the kind `video` finds: recall by change, precision, spans, and a peer, on clips from packages.
+
+    python -m benchmarks.kinds.video
+
+Downloads, copies and environments are kept in benchmarks/.work; results go to benchmarks/results/kinds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import itertools
+import json
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+
+from benchmarks import project
+from benchmarks.bench import HERE, machine, tell
+from benchmarks.kinds import video_tasks
+from benchmarks.tools import Tool, environment
+from dedupver import pipeline
+from dedupver.params import Thresholds
+
+Pair = tuple[str, str]
+Scores = dict[Pair, float]
+LEVELS: Final = (0.75, 0.8, 0.85, 0.9, 0.95)
+SLIP: Final = 0.5  # seconds by which a span may be beside its place
+FLOOR: Final = 0.65
+PEER: Final = Tool("videohash", "videohash")
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=HERE / ".work")
+    parser.add_argument("--out", type=Path, default=HERE / "results/kinds")
+    asked = parser.parse_args()
+    videos = video_tasks.prepare(asked.work)
+    root = asked.work / "video" / "project"
+    shutil.rmtree(root, ignore_errors=True)
+    project.lay_out(root, [videos.place / name for name in videos.family], {"source.columns.id": None})
+    for stage in ("fingerprint", "match"):
+        pipeline.run(stage, root)
+    scores, level = _scores(root), Thresholds().video
+    results = {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "machine": machine(),
+        "videos": {made: list(videos.made.values()).count(made) for made in dict.fromkeys(videos.made.values())},
+        "minutes": round(sum(videos.seconds.values()) / 60, 1),
+        "threshold": level,
+        "dedupver": {f"{at:.2f}": judged(videos, {p for p, s in scores.items() if s >= at}) for at in LEVELS},
+        "scores": spread(videos, scores),
+        "spans": spans(videos, root),
+        "peer": {"videohash 3.0.1": judged(videos, peer(videos, asked.work))},
+        "recall": pipeline.store.read_json(root / "metrics/match.json")["recall"].get("video"),
+    }
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "video.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (asked.out / "video.md").write_text(table(results), encoding="utf-8")
+    tell(table(results))
+
+
+def _names(root: Path) -> dict[bytes, list[str]]:
+    """Return the files of each content."""
+    names = defaultdict(list)
+    for row in pq.read_table(root / "build/fingerprint/records.parquet").to_pylist():
+        for part in row["parts"]:
+            names[part["content"]].append(row["id"])
+    return names
+
+
+def _scores(root: Path) -> Scores:
+    """Return the score of each pair of files that was found."""
+    names = _names(root)
+    found = {}
+    for row in pq.read_table(root / "index/segments/v1/matches.parquet").to_pylist():
+        if row["kind"] == "video":
+            for pair in itertools.product(names[row["left"]], names[row["right"]]):
+                found[_pair(*pair)] = row["score"]
+    return found
+
+
+def _pair(a: str, b: str) -> Pair:
+    return min(a, b), max(a, b)
+
+
+def judged(videos: video_tasks.Videos, found: set[Pair]) -> dict[str, Any]:
+    """Return which share of the copies is found to be one of its clip, by change; and what else was found."""
+    recall, counts = defaultdict(int), defaultdict(int)
+    for name, made in videos.made.items():
+        clip = videos.family[name] if made != "faster" else "Megamind.avi"
+        if made not in {"clip", "part", "splice"} and clip not in video_tasks.SILENT:
+            counts[made] += 1
+            recall[made] += _pair(name, clip) in found
+    wrong = defaultdict(int)
+    for a, b in found:
+        if videos.family[a] != videos.family[b]:
+            wrong[_wrong(videos, a, b)] += 1
+    false = sum(n for case, n in wrong.items() if case in {"unrelated", "parts of one clip"})
+    true = sum(videos.family[a] == videos.family[b] for a, b in found)
+    return {
+        "recall": {made: round(recall[made] / counts[made], 3) for made in counts},
+        "other pairs": dict(sorted(wrong.items())),
+        "precision": round(true / max(true + false, 1), 4),
+    }
+
+
+def _wrong(videos: video_tasks.Videos, a: str, b: str) -> str:
+    """Say what two videos of different families have to do with each other."""
+    clips = {videos.family[x].partition(" part ")[0] for x in (a, b)}
+    if {videos.made[a], videos.made[b]} == {"part"} and len(clips) == 1:
+        return "parts of one clip"
+    if "part" in {videos.made[a], videos.made[b]} and len(clips) == 1:
+        return "a part and the whole"
+    if "splice" in {videos.made[a], videos.made[b]}:
+        return "spliced"
+    return "a faster copy" if "faster" in {videos.made[a], videos.made[b]} else "unrelated"
+
+
+def spread(videos: video_tasks.Videos, scores: Scores) -> dict[str, Any]:
+    """Return the lowest and the median score by change, and the highest between what is unrelated."""
+    by = defaultdict(list)
+    for name, made in videos.made.items():
+        if made not in {"clip", "part", "splice", "faster"} and videos.family[name] not in video_tasks.SILENT:
+            by[made].append(scores.get(_pair(name, videos.family[name]), 0.0))
+    apart = defaultdict(float)
+    for (a, b), score in scores.items():
+        if videos.family[a] != videos.family[b]:
+            case = _wrong(videos, a, b)
+            apart[case] = max(apart[case], score)
+    each = {m: {"lowest": round(min(s), 3), "median": round(sorted(s)[len(s) // 2], 3)} for m, s in by.items()}
+    return {"copies": each, "highest": {case: round(score, 3) for case, score in sorted(apart.items())}}
+
+
+def spans(videos: video_tasks.Videos, root: Path) -> dict[str, Any]:
+    """Return how many of the spliced segments are among the spans, how far off; and spans of what is unrelated."""
+    names, found = _names(root), defaultdict(list)
+    for row in pq.read_table(root / "index/segments/v1/spans.parquet").to_pylist():
+        if row["kind"] == "video":
+            left = (row["left_start"], row["left_stop"])
+            right = (row["right_start"], row["right_stop"])
+            for a, b in itertools.product(names[row["left"]], names[row["right"]]):
+                found[a, b].append((left, right))
+                found[b, a].append((right, left))
+    hits, slips = 0, []
+    for pair, (at, begin, length) in videos.splices.items():
+        offset = at - begin
+        slip = [abs((s[0] - c[0]) / 1000 - offset) for s, c in found[pair] if _overlaps(s, at, length)]
+        if slip and min(slip) <= SLIP:
+            hits += 1
+            slips.append(min(slip))
+    free = {_pair(a, b) for a, b in found if _wrong_span(videos, a, b)}
+    return {
+        "segments": len(videos.splices),
+        "found": hits,
+        "seconds off at most": round(max(slips, default=0), 2),
+        "pairs of unrelated videos with a span": len(free),
+        "examples": sorted(free)[:8],
+    }
+
+
+def _overlaps(span: tuple[int, int], at: float, length: float) -> bool:
+    return min(span[1] / 1000, at + length) - max(span[0] / 1000, at) >= length / 2
+
+
+def _wrong_span(videos: video_tasks.Videos, a: str, b: str) -> bool:
+    plain = all(videos.made[x] not in {"splice", "faster"} for x in (a, b))
+    return plain and videos.family[a].partition(" part ")[0] != videos.family[b].partition(" part ")[0]
+
+
+def peer(videos: video_tasks.Videos, work: Path) -> set[Pair]:
+    """Return the pairs of which videohash says that they are similar."""
+    python, script = environment(PEER, work), HERE / "peers/videohash.py"
+    files = [str(videos.place / name) for name in videos.family]
+    told = subprocess.run([str(python), "-P", str(script), *files], check=True, capture_output=True, text=True).stdout
+    return {_pair(Path(a).name, Path(b).name) for a, b in json.loads(told.splitlines()[-1])}
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    tools = {f"dedupver at {at}": found for at, found in results["dedupver"].items()} | results["peer"]
+    lines = ["| change | " + " | ".join(tools) + " | lowest score | median |", "|---|" + "---:|" * (len(tools) + 2)]
+    for made in next(iter(tools.values()))["recall"]:
+        of = results["scores"]["copies"].get(made, {"lowest": "", "median": ""})
+        cells = [f"{found['recall'][made]:.2f}" for found in tools.values()]
+        lines.append(f"| {made} | " + " | ".join([*cells, str(of["lowest"]), str(of["median"])]) + " |")
+    cases = sorted({case for found in tools.values() for case in found["other pairs"]})
+    for case in cases:
+        cells = [str(found["other pairs"].get(case, 0)) for found in tools.values()]
+        highest = str(results["scores"]["highest"].get(case, ""))
+        lines.append(f"| pairs: {case} | " + " | ".join(cells) + f" | {highest} (highest) | |")
+    lines.append("| precision | " + " | ".join(f"{found['precision']:.3f}" for found in tools.values()) + " | | |")
+    of = results["spans"]
+    lines += [
+        "",
+        f"{sum(results['videos'].values())} videos, {results['minutes']} minutes. Recall is the share of copies matched with "
+        "their clip; precision counts unrelated videos and parts of one clip as false.",
+        "",
+        f"Of {of['segments']} segments of 5 s spliced into other videos {of['found']} are found, at most "
+        f"{of['seconds off at most']} s beside their place; {of['pairs of unrelated videos with a span']} pairs of "
+        "unrelated videos share a span.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
