@@ -153,12 +153,15 @@ class Audio(Section):
     """Fingerprints of sounds, and how much of one is decoded."""
 
     max_seconds: Positive = 14_400
+
+
 class Video(Section):
     """Fingerprints of videos, and how much of one is looked at."""
 
     rate: Annotated[float, Field(gt=0, le=30)] = 4
     max_seconds: Positive = 7200
     max_pixels: Positive = 40_000_000
+    sound: bool = True
 
 
 class Fingerprint(Section):
@@ -177,6 +180,7 @@ class ByEvidence(Section):
     image: Similarity
     audio: Similarity
     video: Similarity
+    video_sound: Similarity
     text_embedding: Similarity
     image_embedding: Similarity
     text_simhash: Similarity
@@ -192,7 +196,8 @@ class Floor(ByEvidence):
     text: Similarity = 0.6
     image: Similarity = 0.84
     audio: Similarity = 0.7
-    video: Similarity = 0.7
+    video: Similarity = 0.65
+    video_sound: Similarity = 0.7
     text_embedding: Similarity = 0.85
     image_embedding: Similarity = 0.9
     text_simhash: Similarity = 0.875
@@ -204,7 +209,8 @@ class Thresholds(ByEvidence):
     text: Similarity = 0.8
     image: Similarity = 0.92
     audio: Similarity = 0.8
-    video: Similarity = 0.8
+    video: Similarity = 0.9
+    video_sound: Similarity = 0.8
     text_embedding: Similarity = 0.95
     image_embedding: Similarity = 0.98
     text_simhash: Similarity = 0.95
@@ -222,6 +228,7 @@ class Spans(Section):
 
     audio: Span = Span()
     video: Span = Span(similarity=0.85)
+    video_sound: Span = Span()
 
     def of(self, kind: str) -> Span:
         """Return what is asked of spans of a kind."""
@@ -260,7 +267,7 @@ class Match(Section):
 
 
 Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
-Similar = Literal["text", "image", "audio", "video", "text_embedding", "image_embedding", "text_simhash"]
+Similar = Literal["text", "image", "audio", "video", "video_sound", "text_embedding", "image_embedding", "text_simhash"]
 
 
 class Dedup(Section):

@@ -44,6 +44,7 @@ EVIDENCE: Final = {
     "text_simhash": Kind("text", "simhash", "codes"),
     "audio": Kind("audio", "spectrum", "sequences"),
     "video": Kind("video", "frames", "sequences"),
+    "video_sound": Kind("video", "sound", "sequences"),
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 

@@ -355,7 +355,9 @@ def test_a_folder_of_videos_is_built(clip: Path, tmp_path: Path) -> None:
 
 def test_bars_are_cut_off_after_black(tmp_path: Path) -> None:
     """A picture that is black as a whole says nothing of the bars of the next."""
-    shown = films.cut([(n / 10, np.full((films.HEIGHT, films.WIDTH), 16, np.uint8)) for n in range(10)], films.scene(1, 2))
+    shown = films.cut(
+        [(n / 10, np.full((films.HEIGHT, films.WIDTH), 16, np.uint8)) for n in range(10)], films.scene(1, 2)
+    )
     framed = films.encode(tmp_path / "framed.mp4", shown, change=lambda picture: np.pad(picture, ((24, 24), (0, 0))))
     plain = films.encode(tmp_path / "plain.mp4", films.scene(1, 2))
     assert np.median(np.bitwise_count(watch(framed).codes[4:8] ^ watch(plain).codes[:4])) <= 8

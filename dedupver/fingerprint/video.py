@@ -1,19 +1,23 @@
-"""Bytes of a video → the codes of its pictures, and what else is known of it.
+"""Bytes of a video → the codes of its pictures and of its sound, and what else is known of it.
 
 Containers are told by what they hold, whatever their name says, and nothing but the bytes given is ever read: formats
 that name other files (playlists) are not among FORMATS. Whatever is wrong with a video ends in `Unreadable`.
+Decoding is FFmpeg's, by PyAV, in one pass over the file; see `sandbox` for where it runs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import av
 import numpy as np
 
 from dedupver.fingerprint.pictures import Ticks
+from dedupver.fingerprint.track import NO_SOUND, Sound, Track
 from dedupver.records.paths import reason
+from dedupver.records.payload import Stream
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from dedupver import params
-    from dedupver.records.payload import Stream
 
 FORMATS: Final = (
     "mov", "matroska", "avi", "asf", "flv", "mpeg", "mpegts", "mpegvideo", "ogg", "mxf", "ivf", "dv", "rm", "m4v",
@@ -55,6 +58,7 @@ class Film(NamedTuple):
     codes: npt.NDArray[np.uint64]  # one a tick, 0 where the picture says too little; (n,)
     pixels: int  # of a picture
     millis: int
+    sound: Sound = NO_SOUND
 
 
 def watch(stream: Stream, how: params.Video) -> Film:
@@ -66,10 +70,43 @@ def watch(stream: Stream, how: params.Video) -> Film:
     try:
         with stream.open() as file, _opened(file, how) as container:
             return _Watch(container, how).film()
-    except Unreadable:
+    except (Unreadable, MemoryError):
         raise
     except Exception as error:  # hostile bytes make demuxers raise nearly anything
         raise Unreadable("unreadable_video", f"no video in a known container: {_reason(error)}") from error
+
+
+def asked(stream: Stream, how: params.Video) -> bytes:
+    """Return the request for a look at a video, which `answer` takes."""
+    head = {"path": stream.path, "how": how.model_dump(mode="json")}
+    return json.dumps(head).encode() + b"\n" + (stream.data or b"")
+
+
+def answer(request: bytes) -> bytes:
+    """Reply to `asked`: what `replied` reads. The whole look at one video, for a process of its own."""
+    from dedupver.params import Video  # noqa: PLC0415 - in that process alone
+
+    head, _, data = request.partition(b"\n")
+    given = json.loads(head)
+    try:
+        film = watch(Stream(given["path"], data, 0, b""), Video.model_validate(given["how"]))
+    except Unreadable as verdict:
+        return json.dumps({"code": verdict.code, "reason": verdict.reason}).encode()
+    except MemoryError:
+        return json.dumps({"code": "video_bomb", "reason": "decoding takes too much memory"}).encode()
+    said = {"pixels": film.pixels, "millis": film.millis, "codes": len(film.codes), "start": film.sound.start}
+    return json.dumps(said).encode() + b"\n" + film.codes.tobytes() + film.sound.codes.tobytes()
+
+
+def replied(reply: bytes) -> Film:
+    """Return what is in a video. Raises Unreadable: what `watch` raises, or `video_bomb`."""
+    head, _, codes = reply.partition(b"\n")
+    said = json.loads(head)
+    if "code" in said:
+        raise Unreadable(said["code"], said["reason"])
+    edge = 8 * said["codes"]
+    sound = Sound(np.frombuffer(codes[edge:], np.uint32), said["start"])
+    return Film(np.frombuffer(codes[:edge], np.uint64), said["pixels"], said["millis"], sound)
 
 
 class _Watch:
@@ -79,6 +116,8 @@ class _Watch:
         self.container, self.how = container, how
         self.stream = _picture_stream(container, how)
         self.ticks = Ticks(how)
+        self.track = Track(container, how.max_seconds if how.sound else 0)
+        self.begin = 0.0  # of the pictures, on the container's clock
         self.end, self.cut = 0.0, False  # of what was read so far
         self.packets, self.bad, self.work = 0, 0, 0
         self.size = 0, 0
@@ -93,7 +132,9 @@ class _Watch:
             seconds = max(seconds, self._stated())
         else:
             self._check_end()
-        return Film(np.array(self.ticks.codes, np.uint64), self.size[0] * self.size[1], round(seconds * 1000))
+        sound = self.track.sound()
+        sound = sound._replace(start=sound.start - self.begin)
+        return Film(np.array(self.ticks.codes, np.uint64), self.size[0] * self.size[1], round(seconds * 1000), sound)
 
     @property
     def _stopped(self) -> bool:
@@ -103,16 +144,16 @@ class _Watch:
     def _show(self) -> float:
         """Show every picture until the next; return when the last one ends, in seconds from the first."""
         shown: VideoFrame | None = None
-        begin = at = 0.0
+        at = 0.0
         length = float(1 / (self.stream.average_rate or 25))
         for number, frame in enumerate(self._frames()):
             time = number * length if frame.time is None else frame.time
             if shown is None:
-                begin = time
+                self.begin = time
                 self.size = frame.width, frame.height
             else:
-                self.ticks.show(shown, time - begin)
-            shown, at = frame, max(at, time - begin)
+                self.ticks.show(shown, time - self.begin)
+            shown, at = frame, max(at, time - self.begin)
             if self._stopped:
                 break
         if shown is not None:
@@ -125,6 +166,8 @@ class _Watch:
             if packet.pts is not None and packet.time_base:
                 self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             self.cut = packet.is_corrupt if packet.size else self.cut
+            if packet.stream.index == self.track.index:
+                self.track.take(packet)
             if packet.stream.index != self.stream.index:
                 continue
             self.packets += packet.size > 0

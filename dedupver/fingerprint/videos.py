@@ -1,4 +1,4 @@
-"""Videos: perceptual hashes of the pictures they show, tick by tick, are their fingerprint.
+"""Videos: hashes of the pictures they show, and the codes of their sound, tick by tick, are their fingerprints.
 
 Two encodings of a film have no decoded picture in common, so a video's content is its bytes: what was only put into
 another container is found by its pictures, all of which are equal.
@@ -6,16 +6,19 @@ another container is found by its pictures, all of which are equal.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from dedupver.fingerprint import spectrum
 from dedupver.fingerprint.look import Look, Sink, one_by_one
 from dedupver.fingerprint.ragged import Ragged
-from dedupver.schema import ModelError
+from dedupver.fingerprint.sandbox import Killed, Sandbox
+from dedupver.schema import ModelError, Unreadable
 
 if TYPE_CHECKING:
     from dedupver import params
@@ -23,36 +26,24 @@ if TYPE_CHECKING:
     from dedupver.fingerprint.video import Film
     from dedupver.records.payload import Stream
 
+MEMORY: Final = 4 << 30
+"""Bytes that the decoding process may address; idle it addresses two GiB."""
+
 
 def look(settings: params.Video, sink: Sink) -> Look:
-    """Return the look at videos.
-
-    Raises ModelError where PyAV is missing.
-    """
-    try:
-        from dedupver.fingerprint import video  # noqa: PLC0415 - PyAV is for those who have videos
-    except ImportError as error:
-        raise ModelError(f"videos are read by PyAV ({error}): pip install 'dedupver[video]'") from error
-    return partial(one_by_one, sink=sink, see=lambda stream: _Video(stream, video.watch(stream, settings), settings.rate))
-
-
-def clock(rate: float) -> npt.NDArray[np.float32]:
-    """Return when the first code of a video begins and how far apart they are, in milliseconds, shape (1, 2)."""
-    return np.array([[0, 1000 / rate]], np.float32)
+    """Return the look at videos. Raises ModelError where the package that decodes them is not installed."""
+    if importlib.util.find_spec("av") is None:
+        raise ModelError("videos need the package av: pip install 'dedupver[video]'")
+    return functools.partial(one_by_one, sink=sink, see=functools.partial(_see, settings=settings))
 
 
 @dataclass(frozen=True)
 class _Video:
-    """A video that can be read (look.Seen)."""
+    """A video that can be decoded (look.Seen)."""
 
-    stream: Stream
+    content: bytes
     film: Film
     rate: float
-
-    @property
-    def content(self) -> bytes:
-        """Return the digest of the bytes."""
-        return self.stream.sha256
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -60,5 +51,36 @@ class _Video:
         return {"pixels": self.film.pixels, "millis": self.film.millis}
 
     def arrays(self) -> Arrays:
-        """Return the codes, and when they are."""
-        return {"frames": Ragged.of_rows([self.film.codes]), "frames.clock": clock(self.rate)}
+        """Return the codes of pictures and sound, and when they are."""
+        heard = 1000 * self.film.sound.start - spectrum.STEP / 2  # a code is the middle of its slot
+        return {
+            "frames": Ragged.of_rows([self.film.codes]),
+            "frames.clock": _clock(0, 1000 / self.rate),
+            "sound": Ragged.of_rows([self.film.sound.codes]),
+            "sound.clock": _clock(heard, spectrum.STEP),
+        }
+
+
+def _clock(begin: float, step: float) -> npt.NDArray[np.float32]:
+    return np.array([[begin, step]], np.float32)
+
+
+def _see(stream: Stream, settings: params.Video) -> _Video:
+    from dedupver.fingerprint import video  # noqa: PLC0415 - PyAV is for those who have videos
+
+    seconds = 60 + settings.max_seconds // 4
+    try:
+        reply = _decoder(seconds).ask(video.asked(stream, settings))
+    except Killed as killed:
+        if killed.limit:
+            raise Unreadable("video_bomb", f"decoding takes more than {seconds} s of processor time") from killed
+        raise Unreadable("unreadable_video", "it crashes the decoder") from killed
+    return _Video(stream.sha256, video.replied(reply), settings.rate)
+
+
+@functools.cache
+def _decoder(seconds: int) -> Sandbox:
+    """Return the process that decodes, one for each worker."""
+    from dedupver.fingerprint import video  # noqa: PLC0415 - as above
+
+    return Sandbox(video.answer, seconds, MEMORY)
