@@ -15,7 +15,7 @@ FORMAT: Final = 1
 MODALITIES: Final = ("text", "image", "audio", "video")
 """What a part can be: how it is read, normalised and fingerprinted."""
 
-STREAMED: Final = frozenset({"video"})
+STREAMED: Final = frozenset({"audio", "video"})
 """Modalities of which a part is never held in memory as a whole: it is opened where it lies."""
 
 SIZES: Final = ("pixels", "chars", "millis")

@@ -277,7 +277,7 @@ def test_no_bytes_break_a_look(clip: Path, changes: list[tuple[float, int]], sha
 
 
 MEASURE = """
-import re, sys
+import multiprocessing, re, sys
 from pathlib import Path
 from dedupver import params, records
 from dedupver.fingerprint import batch
@@ -287,7 +287,9 @@ root, out = Path(sys.argv[1]), Path(sys.argv[2])
 source = params.Source()
 for number, task in enumerate(records.plan(root, source)):
     batch.fingerprint(batch.Chunk(root, task, source, params.Fingerprint(), (), out / str(number)))
-print(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+pids = ["self", *(process.pid for process in multiprocessing.active_children())]
+assert len(pids) == 2
+print(sum(int(re.search(r"VmHWM:\\s*(\\d+)", Path(f"/proc/{pid}/status").read_text())[1]) for pid in pids))
 """
 
 

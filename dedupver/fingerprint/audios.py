@@ -20,20 +20,14 @@ from dedupver.schema import ModelError, Unreadable
 if TYPE_CHECKING:
     from dedupver import params
     from dedupver.fingerprint.prints import Arrays
-    from dedupver.fingerprint.rows import Found
-    from dedupver.fingerprint.strings import Strings
+    from dedupver.records.payload import Stream
 
 
 def look(settings: params.Audio, sink: Sink) -> Look:
     """Return the look at sounds. Raises ModelError where the package that decodes them is not installed."""
     if importlib.util.find_spec("av") is None:
         raise ModelError("sounds need the package av: pip install 'dedupver[audio]'")
-
-    def at(strings: Strings) -> Found:
-        names = iter(strings.names)
-        return one_by_one(strings, sink, lambda data: _see(data, next(names), settings))
-
-    return at
+    return functools.partial(one_by_one, sink=sink, see=functools.partial(_see, settings=settings))
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,11 @@ class _Audio:
         return {"spectrum": Ragged.of_rows([self.codes]), "spectrum.clock": clock}
 
 
-def _see(data: bytes, name: str, settings: params.Audio) -> _Audio:
-    suffix = PurePosixPath(name).suffix.lower()
+def _see(stream: Stream, settings: params.Audio) -> _Audio:
+    suffix = PurePosixPath(stream.path or "").suffix.lower()
     seconds = 60 + settings.max_seconds // 20
     try:
-        reply = _decoder(seconds).ask(audio.asked(data, suffix, settings.max_seconds))
+        reply = _decoder(seconds).ask(audio.asked(stream.read(), suffix, settings.max_seconds))
     except Killed as killed:
         if killed.limit:
             raise Unreadable("audio_bomb", f"decoding takes more than {seconds} s of processor time") from killed

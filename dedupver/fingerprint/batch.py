@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -70,10 +70,6 @@ def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
     return images.look(settings.image, sink)
 
 
-NAMED: Final = frozenset({"audio"})
-"""Modalities of which some formats are told by the name of the file alone."""
-
-
 class _Work:
     """The contents met so far in this chunk."""
 
@@ -87,7 +83,7 @@ class _Work:
 
     def take(self, batch: pa.RecordBatch) -> pa.Table:
         """Fingerprint the new contents of a batch of raw records and return the records without payload."""
-        parts = [self._part(name, modality, batch) for name, modality in self.parts.items()]
+        parts = [self._part(name, modality, batch.column(name)) for name, modality in self.parts.items()]
         return unnamed(batch, parts, self.verdicts)
 
     def contents(self, modality: str) -> pa.Table:
@@ -104,12 +100,9 @@ class _Work:
         }
         return pa.table([columns[name] for name in CONTENT.names], schema=CONTENT)
 
-    def _part(self, name: str, modality: str, batch: pa.RecordBatch) -> Part:
-        column = batch.column(name)
+    def _part(self, name: str, modality: str, column: pa.Array) -> Part:
         rows = np.flatnonzero(column.is_valid())
         every: Payloads[Any] = Streams(column) if modality in STREAMED else Strings.of_column(column)
-        if modality in NAMED and isinstance(every, Strings):
-            every = every.named(batch.column("path").to_pylist())
         payloads = every.take(rows)
         sha256 = payloads.sha256()
         found = self._meet(modality, sha256, payloads) if len(rows) else Found.nothing(0)

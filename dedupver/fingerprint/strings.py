@@ -24,7 +24,6 @@ class Strings:
     buffer: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]  # (n,)
     stops: npt.NDArray[np.int64]  # (n,)
-    names: tuple[str, ...] = ()  # of the files they are from, for those modalities that ask for them
 
     def __post_init__(self) -> None:
         """Protect the buffer; kernels are compiled once, for arrays that are read alone."""
@@ -61,12 +60,7 @@ class Strings:
 
     def take(self, rows: Rows) -> Self:
         """Return the strings of some rows, without a copy of their bytes."""
-        names = tuple(self.names[row] for row in rows) if self.names else ()
-        return type(self)(self.buffer, self.starts[rows], self.stops[rows], names)
-
-    def named(self, names: Iterable[str]) -> Self:
-        """Return the strings with the names of the files they are from."""
-        return type(self)(self.buffer, self.starts, self.stops, tuple(names))
+        return type(self)(self.buffer, self.starts[rows], self.stops[rows])
 
     def replace(self, rows: Rows, others: Strings) -> Self:
         """Return the strings with `others`, of the same number, in place of those of some rows."""

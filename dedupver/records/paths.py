@@ -74,7 +74,7 @@ def inside(root: Path, path: str) -> Path:
 
 @contextlib.contextmanager
 def opened(root: Path, path: str, limit: int, huge: str) -> Iterator[BufferedReader]:
-    """Open a file below `root`; its `name` is where it is, with all links resolved.
+    """Open a file below `root`.
 
     Raises Unreadable: what `inside` raises, the code `huge` for more than `limit` bytes, or `unreadable_file` where the
     body of the `with` can't read it.

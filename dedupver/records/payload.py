@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Self
 
-from dedupver.records.paths import opened
+from dedupver.records.paths import opened, reason
 from dedupver.schema import STREAMED, Unreadable
 
 if TYPE_CHECKING:
@@ -36,6 +35,14 @@ class Stream(NamedTuple):
         """Open the bytes, to be read from the start. Raises OSError."""
         return io.BytesIO(self.data or b"") if self.path is None else Path(self.path).open("rb")
 
+    def read(self) -> bytes:
+        """Return all bytes, which are then in memory. Raises Unreadable for a file that can't be read."""
+        try:
+            with self.open() as file:
+                return file.read()
+        except OSError as error:
+            raise Unreadable("unreadable_file", reason(error)) from error
+
 
 Payload = bytes | Stream
 
@@ -59,7 +66,7 @@ def of_file(root: Path, path: str, modality: str, source: params.Source) -> Payl
         if modality not in STREAMED:
             return file.read()
         sha256 = hashlib.file_digest(file, "sha256").digest()
-        return Stream(os.fspath(file.name), None, file.tell(), sha256)
+        return Stream(str(root / path), None, file.tell(), sha256)  # a link's own name has its suffix
 
 
 def of_bytes(data: bytes, modality: str, source: params.Source) -> Payload:
