@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from projects import build, create, decisions, jsonl, kept
+from projects import advance, build, create, decisions, jsonl, kept, reopen
 
 from dedupver import params, records
 from dedupver.fingerprint import image, pictures, video
@@ -111,6 +111,7 @@ def test_black_bars_are_cut_off(tmp_path: Path, bars: tuple[tuple[int, int], tup
     plain = watch(films.encode(tmp_path / "plain.mp4", shown))
     framed = watch(films.encode(tmp_path / "framed.mp4", shown, change=lambda picture: np.pad(picture, bars)))
     assert distance(plain, framed).max() <= 4
+    assert abs(framed.pixels - plain.pixels) <= 0.05 * plain.pixels
 
 
 def test_a_dark_sky_is_no_bar() -> None:
@@ -363,3 +364,101 @@ def test_bars_are_cut_off_after_black(tmp_path: Path) -> None:
     framed = films.encode(tmp_path / "framed.mp4", shown, change=lambda picture: np.pad(picture, ((24, 24), (0, 0))))
     plain = films.encode(tmp_path / "plain.mp4", films.scene(1, 2))
     assert np.median(np.bitwise_count(watch(framed).codes[4:8] ^ watch(plain).codes[:4])) <= 8
+
+
+def _seconds(rows: list[dict[str, Any]], left: str, right: str) -> list[tuple[float, ...]]:
+    """Return the spans of a pair, whichever way round it is listed."""
+    found = []
+    for row in rows:
+        ends = [row[f"{side}_{edge}"] / 1000 for side in ("left", "right") for edge in ("start", "stop")]
+        if (row["left"], row["right"]) == (left, right):
+            found.append(tuple(ends))
+        if (row["left"], row["right"]) == (right, left):
+            found.append((*ends[2:], *ends[:2]))
+    return found
+
+
+def _noise(seed: int, seconds: float) -> NDArray[np.float32]:
+    """Return a sound that changes all the time, and that no other seed has."""
+    random = np.random.default_rng(seed)
+    t = np.arange(round(seconds * 44_100)) / 44_100
+    tones = random.uniform(300, 2000, (len(t) // 4410 + 1, 4)).repeat(4410, axis=0)[: len(t)]
+    return (np.sin(2 * np.pi * np.cumsum(tones / 44_100, axis=0)).sum(axis=1) / 8).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a version of videos of which some are copies, some share a scene, and some a sound."""
+    place, root = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("project")
+
+    def scenes(*seeds: int) -> Any:
+        return films.cut(*(films.scene(seed, 6) for seed in seeds))
+
+    made = {
+        "a.mp4": films.encode(place / "a.mp4", scenes(11, 12, 13), sound=_noise(1, 18)),
+        "copy.mkv": films.encode(place / "copy.mkv", scenes(11, 12, 13), crf=34, change=_letterbox),
+        "shares.mp4": films.encode(place / "shares.mp4", scenes(21, 12, 22)),
+        "sound.mp4": films.encode(place / "sound.mp4", scenes(31, 32, 33), sound=_noise(1, 18)),
+        "mirror.mp4": films.encode(place / "mirror.mp4", scenes(11, 12, 13), change=np.fliplr),
+        "other.mp4": films.encode(place / "other.mp4", scenes(41, 42, 43), sound=_noise(2, 18)),
+    }
+    create(root, {name: path.read_bytes() for name, path in made.items()}, source__columns={"id": None})
+    return build(root)
+
+
+def _letterbox(picture: films.Picture) -> films.Picture:
+    return np.pad(picture, ((16, 16), (0, 0)))
+
+
+def test_a_copy_goes_and_a_mirror_stays(built: Path) -> None:
+    """Re-encoded between black bars it is the same film; what shares a scene or the sound, or is mirrored, is not."""
+    rows = decisions(built)
+    assert kept(built) == {"a.mp4", "shares.mp4", "sound.mp4", "mirror.mp4", "other.mp4"}
+    gone = rows["copy.mkv"]
+    assert (gone["representative"], gone["method"]) == ("a.mp4", "frames")
+    assert gone["evidence"].startswith("video.frames=0.9")
+
+
+def test_a_scene_that_two_videos_share_is_found_where_it_is(built: Path) -> None:
+    """From six seconds on, for six seconds, in both; nothing of the others."""
+    rows = pq.read_table(built / "build/dedup/repeated.parquet").to_pylist()
+    of_pictures = [row for row in rows if row["kind"] == "video"]
+    assert {frozenset((row["left"], row["right"])) for row in of_pictures} == {frozenset({"a.mp4", "shares.mp4"})}
+    (span,) = _seconds(of_pictures, "a.mp4", "shares.mp4")
+    assert np.abs(np.array(span) - (6, 12, 6, 12)).max() <= 0.5
+
+
+def test_one_sound_in_several_videos_is_found(built: Path) -> None:
+    """From end to end."""
+    rows = pq.read_table(built / "build/dedup/repeated.parquet").to_pylist()
+    of_sound = [row for row in rows if row["kind"] == "video_sound"]
+    assert {frozenset((row["left"], row["right"])) for row in of_sound} == {frozenset({"a.mp4", "sound.mp4"})}
+    span = max(_seconds(of_sound, "a.mp4", "sound.mp4"), key=lambda s: s[1] - s[0])
+    assert span[1] - span[0] >= 16
+    assert abs(span[0] - span[2]) <= 0.1
+
+
+def test_a_rule_can_name_the_sound(built: Path, tmp_path: Path) -> None:
+    """What sounds alike goes, and what looks alike where it has no sound stays."""
+    root = create(
+        tmp_path,
+        {path.name: path.read_bytes() for path in (built / "data/raw").iterdir()},
+        source__columns={"id": None},
+        dedup__rules=[{"video.sound": 0.9}],
+    )
+    build(root)
+    (gone,) = {"a.mp4", "sound.mp4"} - kept(root)
+    assert len(kept(root)) == 5
+    assert decisions(root)[gone]["method"] == "sound"
+    assert decisions(root)[gone]["evidence"].startswith(("video.sound=0.9", "video.sound=1"))
+
+
+def test_a_later_version_is_matched_with_the_base(clip: Path, built: Path, tmp_path: Path) -> None:
+    """A copy that comes in the next version goes for the video of the version before."""
+    root = create(tmp_path / "p", {"a.mp4": clip.read_bytes()}, source__columns={"id": None})
+    build(root)
+    advance(root)
+    copy = films.encode(tmp_path / "copy.mkv", films.cut(films.scene(1, 3), films.scene(2, 3)), crf=30)
+    reopen(root, {"a.mp4": clip.read_bytes(), "b.mkv": copy.read_bytes()}, "v2", source__columns={"id": None})
+    build(root)
+    assert decisions(root)["b.mkv"]["representative"] == "a.mp4"

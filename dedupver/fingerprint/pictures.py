@@ -60,6 +60,7 @@ class Ticks:
     def __init__(self, how: params.Video) -> None:
         self.rate, self.most = how.rate, math.ceil(how.max_seconds * how.rate)
         self.codes: list[int] = []
+        self.pixels = 0  # of the largest picture so far, without its bars
         self._borders: deque[tuple[int, int]] = deque(maxlen=BORDER_TICKS)
         self._shape: tuple[int, int] | None = None
 
@@ -84,6 +85,7 @@ class Ticks:
             return 0
         self._borders.append(bars)
         lines, columns = (min(sides) for sides in zip(*self._borders, strict=True))
+        self.pixels = max(self.pixels, (grey.shape[0] - 2 * lines) * (grey.shape[1] - 2 * columns))
         return code(grey, (lines, columns), (frame.rotation // 90) % 4)
 
 

@@ -56,7 +56,7 @@ class Film(NamedTuple):
     """What is in a video."""
 
     codes: npt.NDArray[np.uint64]  # one a tick, 0 where the picture says too little; (n,)
-    pixels: int  # of a picture
+    pixels: int  # of a picture, without black bars
     millis: int
     sound: Sound = NO_SOUND
 
@@ -120,7 +120,6 @@ class _Watch:
         self.begin = 0.0  # of the pictures, on the container's clock
         self.end, self.cut = 0.0, False  # of what was read so far
         self.packets, self.bad, self.work = 0, 0, 0
-        self.size = 0, 0
 
     def film(self) -> Film:
         seconds = self._show()
@@ -134,7 +133,7 @@ class _Watch:
             self._check_end()
         sound = self.track.sound()
         sound = sound._replace(start=sound.start - self.begin)
-        return Film(np.array(self.ticks.codes, np.uint64), self.size[0] * self.size[1], round(seconds * 1000), sound)
+        return Film(np.array(self.ticks.codes, np.uint64), self.ticks.pixels, round(seconds * 1000), sound)
 
     @property
     def _stopped(self) -> bool:
@@ -150,7 +149,6 @@ class _Watch:
             time = number * length if frame.time is None else frame.time
             if shown is None:
                 self.begin = time
-                self.size = frame.width, frame.height
             else:
                 self.ticks.show(shown, time - self.begin)
             shown, at = frame, max(at, time - self.begin)
