@@ -209,7 +209,7 @@ class Thresholds(ByEvidence):
     text: Similarity = 0.8
     image: Similarity = 0.92
     audio: Similarity = 0.8
-    video: Similarity = 0.9
+    video: Similarity = 0.85
     video_sound: Similarity = 0.8
     text_embedding: Similarity = 0.95
     image_embedding: Similarity = 0.98

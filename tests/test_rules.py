@@ -106,7 +106,7 @@ def test_alternatives_give_a_pair_once_by_its_strongest_rule() -> None:
         evidence(text=[(1, 2, 0.85)], text_embedding=[(1, 2, 0.99)]),
     )
     assert pairs_of(found) == [(0, 1)]
-    assert (found.rule[0], found.kind[0]) == (1, 2)
+    assert (found.rule[0], list(EVIDENCE)[found.kind[0]]) == (1, "text_embedding")
 
 
 def test_a_threshold_is_met_by_its_own_value() -> None:

@@ -170,7 +170,8 @@ def _overlaps(span: tuple[int, int], at: float, length: float) -> bool:
 
 def _wrong_span(videos: video_tasks.Videos, a: str, b: str) -> bool:
     plain = all(videos.made[x] not in {"splice", "faster"} for x in (a, b))
-    return plain and videos.family[a].partition(" part ")[0] != videos.family[b].partition(" part ")[0]
+    a, b = (videos.family[x].partition(" part ")[0] for x in (a, b))
+    return plain and video_tasks.EXCERPTS.get(a, a) != video_tasks.EXCERPTS.get(b, b)
 
 
 def peer(videos: video_tasks.Videos, work: Path) -> set[Pair]:

@@ -43,6 +43,9 @@ PAIRS: Final = {
 FASTER: Final = ("Megamind_bugy.avi",)
 """A copy of Megamind.avi that plays a quarter faster: the same pictures at other times."""
 
+EXCERPTS: Final = {"b.mp4": "world.mp4"}
+"""Clips that are a part of another."""
+
 SILENT: Final = ("a.mp4", "Bullseye_grey.mov", "blue.mpg")
 """Clips whose pictures say too little: no code, exact copies alone."""
 

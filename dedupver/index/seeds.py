@@ -84,7 +84,8 @@ def search(new: Ragged, old: Ragged, seeds: Seeds, asked: Asked, *, same: bool =
     """Return the pairs of a new row and an old one whose score may reach the floor, and the spans that they share.
 
     `seeds` is the table of `old`. With `same` the two are one, and only pairs of a row and a smaller row count. Spans
-    of a pair are the longest first; those that lie mostly within a longer one are left out, and so are more than 16.
+    of a pair are those that agree in most bits first; those that lie mostly within one before are left out, and so are
+    more than 16.
     """
     directory, news, olds = _directory(seeds.keys), sounding(new), sounding(old)
     blocks = _blocks(new.offsets)
@@ -331,8 +332,11 @@ def _way(  # noqa: PLR0913, PLR0917 - as above
 
 @njit(cache=True, nogil=True)
 def _longest(met: Found, spans: Found, m: int) -> tuple[Found, int]:
-    """Add the spans of one row to those before: of each other row the longest, and what lies mostly apart."""
-    order = np.argsort(met[:, 1] * _ZERO - met[:, 6], kind="mergesort")
+    """Add the spans of one row to those before: of each other row those that agree in most bits and lie mostly apart.
+
+    Not the longest: where little changes, a span at a wrong offset can be a code longer.
+    """
+    order = np.argsort(met[:, 1] * _ZERO - met[:, 5], kind="mergesort")
     begin = m
     for k in order:
         begin = begin if m > begin and spans[begin, 1] == met[k, 1] else m
