@@ -10,7 +10,7 @@ import pytest
 from dedupver.params import Dedup
 from dedupver.resolve.evidence import Evidence, Hot
 from dedupver.resolve.rules import Edges, Term, describe, edges, lowest, parse
-from dedupver.schema import PARTS
+from dedupver.schema import EVIDENCE, PARTS
 
 TEXT, IMAGE, CAPTION = 0, 1, 2
 
