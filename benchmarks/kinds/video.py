@@ -199,12 +199,16 @@ def table(results: dict[str, Any]) -> str:
     of = results["spans"]
     lines += [
         "",
-        f"{sum(results['videos'].values())} videos, {results['minutes']} minutes. Recall is the share of copies matched with "
-        "their clip; precision counts unrelated videos and parts of one clip as false.",
+        (
+            f"{sum(results['videos'].values())} videos, {results['minutes']} minutes. Recall is the share of copies matched with "
+            "their clip; precision counts unrelated videos and parts of one clip as false."
+        ),
         "",
-        f"Of {of['segments']} segments of 5 s spliced into other videos {of['found']} are found, at most "
-        f"{of['seconds off at most']} s beside their place; {of['pairs of unrelated videos with a span']} pairs of "
-        "unrelated videos share a span.",
+        (
+            f"Of {of['segments']} segments of 5 s spliced into other videos {of['found']} are found, at most "
+            f"{of['seconds off at most']} s beside their place; {of['pairs of unrelated videos with a span']} pairs of "
+            "unrelated videos share a span."
+        ),
     ]
     return "\n".join(lines) + "\n"
 

@@ -254,7 +254,9 @@ def _splices(videos: Videos, clips: list[str]) -> None:
     """Put five seconds of each clip between two halves of another: what is shared for a while, and no more."""
     long = [name for name in clips if videos.seconds[name] >= 10]
     for clip in (name for name in clips if videos.seconds[name] >= 5.2):
-        host = next(name for name in [*long[long.index(clip) + 1 :], *long] if name != clip) if clip in long else long[0]
+        host = (
+            next(name for name in [*long[long.index(clip) + 1 :], *long] if name != clip) if clip in long else long[0]
+        )
         begin = 0.1 if videos.seconds[clip] < 8 else 1.3
         name = f"{Path(clip).stem}.in.{Path(host).stem}.mp4"
         path = videos.add(name, f"{clip} in {host}", "splice")
