@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.digests import WIDTH, Lookup, first_of_each, laid_out, of_list, parts_in
-from dedupver.fingerprint.strings import Strings
+from dedupver.fingerprint.handles import payloads
 from dedupver.records import plan, read
 from dedupver.records.files import read_sample
+from dedupver.records.payload import digest
 from dedupver.schema import SourceError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def difference(folders: Folders, path: str, judged: Mapping[str, bytes]) -> str 
     found = read_sample(folders.root, folders.sample(path), folders.source)
     if found.code:
         return f"it can't be read any more ({found.code}: {found.detail})"
-    parts = {part: hashlib.sha256(data).digest() for part, data in found.parts.items()}
+    parts = {part: digest(payload) for part, payload in found.parts.items()}
     other = [part for part in sorted({*judged, *parts}) if parts.get(part) != judged.get(part)]
     return f"not what was judged: {', '.join(other)}" if other else None
 
@@ -90,7 +91,7 @@ def _of_batch(batch: pa.RecordBatch, names: Sequence[str]) -> Digests:
         if name in batch.schema.names:
             column = batch.column(name)
             rows = np.flatnonzero(column.is_valid())
-            table[rows, place] = of_list(Strings.of_column(column).take(rows).sha256())
+            table[rows, place] = of_list(payloads(column).take(rows).sha256())
     return _of_records(table)
 
 

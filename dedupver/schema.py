@@ -76,7 +76,7 @@ RAW: Final = pa.schema(
 """What is said of a record that `records` hands to `fingerprint`."""
 
 
-STREAM: Final = pa.struct(
+HANDLE: Final = pa.struct(
     [
         pa.field("path", pa.string()),  # of the file, absolute; null: the bytes are here
         pa.field("data", pa.large_binary()),
@@ -88,11 +88,11 @@ STREAM: Final = pa.struct(
 
 
 def raw_schema(parts: Mapping[str, str]) -> pa.Schema:
-    """Return RAW and a column for each part, given with its modality: its bytes, or where they are (STREAM).
+    """Return RAW and a column for each part, given with its modality: its bytes, or where they are (HANDLE).
 
     A batch of it is never written to disk.
     """
-    payload = ((name, STREAM if modality in STREAMED else pa.large_binary()) for name, modality in parts.items())
+    payload = ((name, HANDLE if modality in STREAMED else pa.large_binary()) for name, modality in parts.items())
     return pa.schema([*RAW, *(pa.field(*each) for each in payload)])
 
 

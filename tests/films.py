@@ -9,7 +9,7 @@ import av
 import numpy as np
 from scipy.ndimage import zoom
 
-from dedupver.records.payload import Stream
+from dedupver.records.payload import Handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -86,10 +86,10 @@ def remux(source: Path, target: Path, **options: str) -> Path:
     return target
 
 
-def stream(path: Path) -> Stream:
+def stream(path: Path) -> Handle:
     """Return a file as records hand it on."""
     data = path.read_bytes()
-    return Stream.of_bytes(data)._replace(path=str(path), data=None)
+    return Handle.of_bytes(data)._replace(path=str(path), data=None)
 
 
 def still(seed: int = 1) -> Picture:

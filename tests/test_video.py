@@ -19,7 +19,7 @@ from projects import advance, build, create, decisions, jsonl, kept, reopen
 
 from dedupver import params, records
 from dedupver.fingerprint import image, pictures, video
-from dedupver.records.payload import Stream
+from dedupver.records.payload import Handle
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def test_no_bytes_break_a_look(clip: Path, changes: list[tuple[float, int]], sha
     for where, value in changes:
         data[int(where * (len(data) - 1))] = value
     try:
-        film = video.watch(Stream.of_bytes(bytes(data[: int(share * len(data))])), HOW)
+        film = video.watch(Handle.of_bytes(bytes(data[: int(share * len(data))])), HOW)
     except Unreadable:
         return
     assert 0 < len(film.codes) <= 4 * 7200

@@ -20,7 +20,7 @@ from dedupver.schema import ModelError, Unreadable
 if TYPE_CHECKING:
     from dedupver import params
     from dedupver.fingerprint.prints import Arrays
-    from dedupver.records.payload import Stream
+    from dedupver.records.payload import Handle
 
 
 def look(settings: params.Audio, sink: Sink) -> Look:
@@ -44,11 +44,11 @@ class _Audio:
         return {"spectrum": Ragged.of_rows([self.codes]), "spectrum.clock": clock}
 
 
-def _see(stream: Stream, settings: params.Audio) -> _Audio:
-    suffix = PurePosixPath(stream.path or "").suffix.lower()
+def _see(handle: Handle, settings: params.Audio) -> _Audio:
+    suffix = PurePosixPath(handle.path or "").suffix.lower()
     seconds = 60 + settings.max_seconds // 20
     try:
-        reply = _decoder(seconds).ask(audio.asked(stream.read(), suffix, settings.max_seconds))
+        reply = _decoder(seconds).ask(audio.asked(handle.read(), suffix, settings.max_seconds))
     except Killed as killed:
         if killed.limit:
             raise Unreadable("audio_bomb", f"decoding takes more than {seconds} s of processor time") from killed

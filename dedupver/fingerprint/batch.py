@@ -11,12 +11,11 @@ import pyarrow as pa
 from dedupver import records, store
 from dedupver.digests import of_list, to_column
 from dedupver.fingerprint import audios, images, texts, videos
+from dedupver.fingerprint.handles import payloads
 from dedupver.fingerprint.known import open_known
 from dedupver.fingerprint.look import Look, Payloads, Sink, number
 from dedupver.fingerprint.rows import Found, Part, unnamed
-from dedupver.fingerprint.streams import Streams
-from dedupver.fingerprint.strings import Strings
-from dedupver.schema import CONTENT, SIZES, STREAMED, UNNAMED, Unreadable
+from dedupver.schema import CONTENT, SIZES, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,28 +101,27 @@ class _Work:
 
     def _part(self, name: str, modality: str, column: pa.Array) -> Part:
         rows = np.flatnonzero(column.is_valid())
-        every: Payloads[Any] = Streams(column) if modality in STREAMED else Strings.of_column(column)
-        payloads = every.take(rows)
-        sha256 = payloads.sha256()
-        found = self._meet(modality, sha256, payloads) if len(rows) else Found.nothing(0)
-        return Part(name, modality, rows, of_list(sha256), payloads.sizes, found)
+        parts = payloads(column).take(rows)
+        sha256 = parts.sha256()
+        found = self._meet(modality, sha256, parts) if len(rows) else Found.nothing(0)
+        return Part(name, modality, rows, of_list(sha256), parts.sizes, found)
 
-    def _meet(self, modality: str, sha256: list[bytes], payloads: Payloads[Any]) -> Found:
+    def _meet(self, modality: str, sha256: list[bytes], parts: Payloads[Any]) -> Found:
         """Return what is known of each payload, after a look at those that are new."""
         met = self.met.setdefault(modality, Met())
         numbers, new = number(met.number, sha256)
         if len(new):
-            met.found = met.found.joined(self._look(modality, [sha256[row] for row in new], payloads.take(new)))
+            met.found = met.found.joined(self._look(modality, [sha256[row] for row in new], parts.take(new)))
         return met.found.take(numbers)
 
-    def _look(self, modality: str, sha256: list[bytes], payloads: Payloads[Any]) -> Found:
+    def _look(self, modality: str, sha256: list[bytes], parts: Payloads[Any]) -> Found:
         """Return what the base knows of payloads, or what there is to see."""
         known = self.known.bytes[modality].find(of_list(sha256))
         carried, fresh = np.flatnonzero(known >= 0), np.flatnonzero(known < 0)
-        found = Found.nothing(len(payloads))
+        found = Found.nothing(len(parts))
         found.put(carried, self.known.found(modality, known[carried]))
         if modality not in self.looks:
             self.sinks[modality] = Sink(self.known, self.verdicts, self.answers)
             self.looks[modality] = open_look(modality, self.settings, self.sinks[modality])
-        found.put(fresh, self.looks[modality](payloads.take(fresh)))
+        found.put(fresh, self.looks[modality](parts.take(fresh)))
         return found

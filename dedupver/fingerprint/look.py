@@ -29,12 +29,12 @@ Payload_co = TypeVar("Payload_co", covariant=True)
 Look = Callable[[Any], Found]
 """Says what each of n payloads that nobody has met holds: its normalised content, its size, or why it has none.
 
-It takes Strings, or Streams where its modality is streamed.
+It takes Strings, or Handles where its modality is streamed.
 """
 
 
 class Payloads(Protocol[Payload_co]):
-    """Parts of one modality, in memory (Strings) or where they lie (Streams)."""
+    """Parts of one modality, in memory (Strings) or where they lie (Handles)."""
 
     def __len__(self) -> int:
         """Return the number of parts."""

@@ -17,7 +17,7 @@ import numpy as np
 from dedupver.fingerprint.pictures import Ticks
 from dedupver.fingerprint.track import NO_SOUND, Sound, Track
 from dedupver.records.paths import reason
-from dedupver.records.payload import Stream
+from dedupver.records.payload import Handle
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class Film(NamedTuple):
     sound: Sound = NO_SOUND
 
 
-def watch(stream: Stream, how: params.Video) -> Film:
+def watch(handle: Handle, how: params.Video) -> Film:
     """Look at a video from its start, for `max_seconds` at most.
 
     Raises Unreadable: `unreadable_video`, `no_video`, `unsupported_codec`, `encrypted_video`, `pixel_bomb`,
     `truncated_video` or `corrupt_video`.
     """
     try:
-        with stream.open() as file, _opened(file, how) as container:
+        with handle.open() as file, _opened(file, how) as container:
             return _Watch(container, how).film()
     except (Unreadable, MemoryError):
         raise
@@ -76,10 +76,10 @@ def watch(stream: Stream, how: params.Video) -> Film:
         raise Unreadable("unreadable_video", f"no video in a known container: {_reason(error)}") from error
 
 
-def asked(stream: Stream, how: params.Video) -> bytes:
+def asked(handle: Handle, how: params.Video) -> bytes:
     """Return the request for a look at a video, which `answer` takes."""
-    head = {"path": stream.path, "how": how.model_dump(mode="json")}
-    return json.dumps(head).encode() + b"\n" + (stream.data or b"")
+    head = {"path": handle.path, "how": how.model_dump(mode="json")}
+    return json.dumps(head).encode() + b"\n" + (handle.data or b"")
 
 
 def answer(request: bytes) -> bytes:
@@ -89,7 +89,7 @@ def answer(request: bytes) -> bytes:
     head, _, data = request.partition(b"\n")
     given = json.loads(head)
     try:
-        film = watch(Stream(given["path"], data, 0, b""), Video.model_validate(given["how"]))
+        film = watch(Handle(given["path"], data, 0, b""), Video.model_validate(given["how"]))
     except Unreadable as verdict:
         return json.dumps({"code": verdict.code, "reason": verdict.reason}).encode()
     except MemoryError:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dedupver import params
     from dedupver.fingerprint.prints import Arrays
     from dedupver.fingerprint.video import Film
-    from dedupver.records.payload import Stream
+    from dedupver.records.payload import Handle
 
 MEMORY: Final = 4 << 30
 """Bytes that the decoding process may address; idle it addresses two GiB."""
@@ -65,17 +65,17 @@ def _clock(begin: float, step: float) -> npt.NDArray[np.float32]:
     return np.array([[begin, step]], np.float32)
 
 
-def _see(stream: Stream, settings: params.Video) -> _Video:
+def _see(handle: Handle, settings: params.Video) -> _Video:
     from dedupver.fingerprint import video  # noqa: PLC0415 - PyAV is for those who have videos
 
     seconds = 60 + settings.max_seconds // 4
     try:
-        reply = _decoder(seconds).ask(video.asked(stream, settings))
+        reply = _decoder(seconds).ask(video.asked(handle, settings))
     except Killed as killed:
         if killed.limit:
             raise Unreadable("video_bomb", f"decoding takes more than {seconds} s of processor time") from killed
         raise Unreadable("unreadable_video", "it crashes the decoder") from killed
-    return _Video(stream.sha256, video.replied(reply), settings.rate)
+    return _Video(handle.sha256, video.replied(reply), settings.rate)
 
 
 @functools.cache

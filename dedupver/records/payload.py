@@ -18,8 +18,8 @@ MOST_HELD: Final = 1 << 30
 """Bytes of a streamed part that are taken into memory at most, where they are no file of their own."""
 
 
-class Stream(NamedTuple):
-    """A row of the struct STREAM: a file, or bytes that came with a row of a table."""
+class Handle(NamedTuple):
+    """A row of the struct HANDLE: a file, or bytes that came within a table or an archive."""
 
     path: str | None
     data: bytes | None
@@ -28,7 +28,7 @@ class Stream(NamedTuple):
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Self:
-        """Return the stream of bytes that are in memory."""
+        """Return the handle of bytes that are in memory."""
         return cls(None, data, len(data), hashlib.sha256(data).digest())
 
     def open(self) -> BinaryIO:
@@ -44,12 +44,17 @@ class Stream(NamedTuple):
             raise Unreadable("unreadable_file", reason(error)) from error
 
 
-Payload = bytes | Stream
+Payload = bytes | Handle
 
 
 def held(payload: Payload) -> int:
     """Return how many bytes of a payload are in memory."""
     return len(payload) if isinstance(payload, bytes) else len(payload.data or b"")
+
+
+def digest(payload: Payload) -> bytes:
+    """Return the sha256 (32 bytes) of a payload."""
+    return hashlib.sha256(payload).digest() if isinstance(payload, bytes) else payload.sha256
 
 
 def most_held(modality: str, source: params.Source) -> int:
@@ -66,15 +71,15 @@ def of_file(root: Path, path: str, modality: str, source: params.Source) -> Payl
         if modality not in STREAMED:
             return file.read()
         sha256 = hashlib.file_digest(file, "sha256").digest()
-        return Stream(str(root / path), None, file.tell(), sha256)  # a link's own name has its suffix
+        return Handle(str(root / path), None, file.tell(), sha256)  # a link's own name has its suffix
 
 
 def of_bytes(data: bytes, modality: str, source: params.Source) -> Payload:
-    """Return bytes that came with a row of a table.
+    """Return bytes that came within a table or an archive.
 
     Raises Unreadable: `huge_MODALITY` for more of them than params allow.
     """
     limit = most_held(modality, source)
     if len(data) > limit:
         raise Unreadable(f"huge_{modality}", f"{len(data)} bytes, the limit is {limit}")
-    return Stream.of_bytes(data) if modality in STREAMED else data
+    return Handle.of_bytes(data) if modality in STREAMED else data
