@@ -136,6 +136,7 @@ class Text(Section):
     shingle: Positive = 3
     min_tokens: Positive = 5
     simhash: bool = False
+    passages: Positive | None = None
     encoder: str | None = "wordllama"
 
 

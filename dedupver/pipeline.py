@@ -94,7 +94,7 @@ def match_(project: Project) -> dict[str, Any]:
 
 def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
-    from dedupver import history
+    from dedupver import history, passages
 
     given = project.params
     index = Index.open(project.index)
@@ -102,6 +102,7 @@ def dedup(project: Project) -> dict[str, Any]:
     present = history.assemble(_read_records(project), project.base_live(), given.source.mode)
     decisions, verdicts = history.decide(present, index, _reviews(project), given)
     events = history.events(decisions, present, given.version)
+    shared = pa.concat_tables([verdicts.shared, passages.shared(index, decisions)])
     with store.building(project.build / "dedup") as out:
         store.write_table(out / "decisions.parquet", decisions, DECISION)
         if events is decisions:  # there is no base
@@ -109,14 +110,12 @@ def dedup(project: Project) -> dict[str, Any]:
         else:
             store.write_table(out / "events.parquet", events, DECISION)
         store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
-        store.write_table(out / "shared.parquet", report.most_shared(verdicts.shared), SHARED)
+        store.write_table(out / "shared.parquet", report.most_shared(shared), SHARED)
         repeated = spans.repeated(decisions, index.spans())
         store.write_table(out / "repeated.parquet", repeated, REPEATED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
-    report.write_plot(
-        project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(verdicts.shared)
-    )
+    report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(shared))
     counted = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
     cases = words.cases(given.source.parts, given.dedup)
     return {
@@ -124,7 +123,7 @@ def dedup(project: Project) -> dict[str, Any]:
         "across_versions": report.across_versions(decisions),
         "hot_unverified": verdicts.unverified,
         "reported": {name: counted.get(name, 0) for name in cases},
-        "shared": report.shared(verdicts.shared),
+        "shared": report.shared(shared),
         "repeated": spans.counted(repeated),
         "recall": report.recall(measured, given.dedup.thresholds),
     }

@@ -70,10 +70,18 @@ def reasons(decisions: pa.Table) -> list[tuple[str, str, int]]:
 
 
 def shared(table: pa.Table) -> dict[str, dict[str, int]]:
-    """Count for each part the contents that kept records share, these records, and those of the most frequent."""
-    rows = table.group_by("what").aggregate([([], "count_all"), ("records", "sum"), ("records", "max")]).to_pylist()
-    words = {"contents": "count_all", "records": "records_sum", "most": "records_max"}
-    return {row["what"]: {name: row[column] for name, column in words.items()} for row in rows}
+    """Count for each part, and for passages, what kept records share, and how much of it is repeated.
+
+    Contents, the records that hold them, once for each, those of the most frequent, and characters if they are known.
+    """
+    counted = table.group_by("what").aggregate(
+        [([], "count_all"), ("records", "sum"), ("records", "max"), ("chars", "sum")]
+    )
+    words = {"contents": "count_all", "records": "records_sum", "most": "records_max", "chars": "chars_sum"}
+    return {
+        row["what"]: {name: row[column] for name, column in words.items() if row[column] is not None}
+        for row in counted.to_pylist()
+    }
 
 
 def most_shared(table: pa.Table) -> pa.Table:

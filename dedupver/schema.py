@@ -18,6 +18,9 @@ MODALITIES: Final = ("text", "image", "audio", "video")
 STREAMED: Final = frozenset({"audio", "video"})
 """Modalities of which a part is never held in memory as a whole: it is opened where it lies."""
 
+PASSAGES: Final = "passages"
+"""What lines and paragraphs of texts are filed under beside the modalities: by the sha256 of bytes, not of contents."""
+
 SIZES: Final = ("pixels", "chars", "millis")
 """What the size of a part is counted in; a record has the sums over its parts."""
 

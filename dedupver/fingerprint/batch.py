@@ -14,8 +14,10 @@ from dedupver.fingerprint import audios, images, texts, videos
 from dedupver.fingerprint.handles import payloads
 from dedupver.fingerprint.known import open_known
 from dedupver.fingerprint.look import Look, Payloads, Sink, number
+from dedupver.fingerprint.passages import passages
+from dedupver.fingerprint.prints import Prints
 from dedupver.fingerprint.rows import Found, Part, unnamed
-from dedupver.schema import CONTENT, SIZES, UNNAMED, Unreadable
+from dedupver.schema import CONTENT, PASSAGES, SIZES, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +57,7 @@ def fingerprint(chunk: Chunk) -> int:
         store.write_scratch(out / "contents.arrow", pa.concat_tables(contents))
         for modality, sink in work.sinks.items():
             sink.write(out, modality)
+        work.passages.write(out, PASSAGES)
     return taken.num_rows
 
 
@@ -79,6 +82,7 @@ class _Work:
         self.met: dict[str, Met] = {}
         self.sinks: dict[str, Sink] = {}
         self.looks: dict[str, Look] = {}
+        self.passages = Prints()
 
     def take(self, batch: pa.RecordBatch) -> pa.Table:
         """Fingerprint the new contents of a batch of raw records and return the records without payload."""
@@ -124,4 +128,9 @@ class _Work:
             self.sinks[modality] = Sink(self.known, self.verdicts, self.answers)
             self.looks[modality] = open_look(modality, self.settings, self.sinks[modality])
         found.put(fresh, self.looks[modality](parts.take(fresh)))
+        if modality == "text" and self.settings.text.passages:
+            readable = fresh[found.verdict[fresh] < 0]
+            number(self.passages.number, [sha256[row] for row in readable])
+            least = self.settings.text.passages
+            self.passages.add(dict(passages(parts.take(readable), least)._asdict()))
         return found

@@ -14,7 +14,7 @@ from dedupver.fingerprint.encoders import probe
 from dedupver.fingerprint.naming import name_after_content
 from dedupver.fingerprint.overlay import overlay
 from dedupver.fingerprint.prints import merge_prints
-from dedupver.schema import BROUGHT, CONTENT, MODALITIES, RECORD, UNNAMED, SourceError
+from dedupver.schema import BROUGHT, CONTENT, MODALITIES, PASSAGES, RECORD, UNNAMED, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,7 @@ def _merge_contents(chunks: Sequence[Path], out: Path) -> None:
 def _merge_prints(chunks: Sequence[Path], out: Path) -> dict[str, int]:
     for path in {path.name: path for chunk in chunks for path in chunk.glob(probe.ANSWERS)}.values():
         links.link(path, out / path.name, "copy")  # the models' answers are the same in all
+    merge_prints(chunks, out, PASSAGES)
     return {f"new_{modality}_contents": merge_prints(chunks, out, modality) for modality in MODALITIES}
 
 

@@ -22,8 +22,8 @@ _FEW: Final = 16  # up to this many, sorting by insertion alone is fastest
 _SOME: Final = 1024  # up to this many, one pass by leading bits and one of insertion beat four by digits
 
 # FNV-1a's published offset and prime; an odd 64-bit base for the polynomial over tokens (the golden ratio's fraction).
-_FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME: Final = np.uint64(0x100000001B3)
+FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
+FNV_PRIME: Final = np.uint64(0x100000001B3)
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -73,7 +73,7 @@ def _shingle_all(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller'
 @njit(cache=True)
 def _hash_tokens(text: npt.NDArray[np.uint8], table: Classes, out: npt.NDArray[np.uint64]) -> int:
     """Write the mixed hash (FNV-1a) of each token; return how many there are."""
-    token, before, count = _FNV_OFFSET, np.uint64(0), 0
+    token, before, count = FNV_OFFSET, np.uint64(0), 0
     kind = inside = GAP  # the class of the character, and of the token it may be of
     for at in range(len(text) + 1):
         byte = text[at] if at < len(text) else np.uint8(_NEWLINE)  # the last token ends like the others
@@ -85,11 +85,11 @@ def _hash_tokens(text: npt.NDArray[np.uint8], table: Classes, out: npt.NDArray[n
             token = mix64(token)
             out[count] = mix64(before * _BASE + token) if inside == PAIRED else token
             before = token if inside == PAIRED else np.uint64(0)
-            token, inside, count = _FNV_OFFSET, GAP, count + 1
+            token, inside, count = FNV_OFFSET, GAP, count + 1
         if kind == GAP:
             before = np.uint64(0)
         elif kind <= PAIRED or (kind == MARK and inside != GAP):
-            token = (token ^ np.uint64(byte)) * _FNV_PRIME
+            token = (token ^ np.uint64(byte)) * FNV_PRIME
             inside = inside if kind == MARK else kind
     return count
 
