@@ -197,6 +197,24 @@ def show(
     _answer(found, terminal.summary(found), as_json=as_json)
 
 
+@app.command(epilog="Example: dedupver shared --most 50")
+def shared(
+    context: typer.Context,
+    most: Annotated[int, typer.Option(min=1, help="How many of each kind to show.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show what kept records have in common.
+
+    Captions and other parts that several hold, and, with `fingerprint.text.passages`, lines and paragraphs of texts:
+    how many records hold each, how many characters are repeated, and the beginning of it, read from the source.
+    """
+    from dedupver import preview, terminal  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+
+    found = preview.shared(Project(_root(context)), most)
+    _answer(found, terminal.common(found), as_json=as_json)
+
+
 @app.command(epilog="Example: dedupver check")
 def check(context: typer.Context, as_json: Json = False) -> None:
     """Check digests and invariants of the version here.

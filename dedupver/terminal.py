@@ -107,6 +107,15 @@ def findings(found: Sequence[Finding]) -> Iterator[str]:
     yield f"{len(found)} findings"
 
 
+def common(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """Yield the text of `dedupver shared`."""
+    if not found:
+        yield "no two kept records share a part or a passage"
+    for what, rows in found.items():
+        shown = [(row["records"], row["chars"], row["example"], row["preview"]) for row in rows]
+        yield from _section(what, [("records", "repeated", "for example", "beginning"), *shown])
+
+
 def shared(found: Shared) -> Iterator[str]:
     """Yield the text of `dedupver blocks`: what would save most."""
     yield f"{found.files} files of {found.bytes} bytes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_text import token_hash
+from typer.testing import CliRunner
 
+from dedupver import cli
 from dedupver.fingerprint import passages as module
 from dedupver.fingerprint.normal import normalize
 from dedupver.fingerprint.passages import passages
@@ -125,6 +128,42 @@ def test_what_the_kept_share_is_counted_over_versions(tmp_path: Path) -> None:
     assert (found[0]["what"], found[0]["records"], found[0]["example"]) == ("paragraph", 4, "a")
     told = projects.metrics(root, "dedup")["shared"]
     assert told["paragraph"] == {"chars": 3 * len(FOOTER), "contents": 1, "most": 4, "records": 4}
+
+
+def test_a_look_at_what_is_shared(tmp_path: Path) -> None:
+    """Rows of a table and files, a caption and passages; escapes are shown, not sent."""
+    evil = FOOTER.replace("before", "before\x1b[2J")
+    table = rows("a", "b", footer=evil) + [{"id": n, "text": n * 30, "caption": "A  dog"} for n in ("x", "y")]
+    files: projects.Files = {"t.jsonl": projects.jsonl(table)}
+    files |= {f"{n}.txt": f"{n} has one more line\n\nAsk before anybody does." for n in ("c", "d")}
+    root = projects.build(projects.create(tmp_path, files, **ON))
+    found = json.loads(ask(root, "--json"))
+    seen = {(row["what"], row["preview"]): row["records"] for each in found.values() for row in each}
+    assert seen == {
+        ("caption", "A dog"): 2,
+        ("line", "All rights reserved by the owner."): 2,
+        ("line", "Ask before\x1b[2J you copy."): 2,
+        ("line", "Ask before anybody does."): 2,
+        ("paragraph", "All rights reserved by the owner. Ask before\x1b[2J you copy."): 2,
+    }
+    text = ask(root, "--most", "1")
+    assert "\x1b" not in text
+    assert r"Ask before\x1b[2J you copy." in text
+    (root / "data/raw/t.jsonl").write_text("")  # the source is no longer what was read
+    assert {row["preview"] for row in json.loads(ask(root, "--json"))["paragraph"]} == {None}
+
+
+def ask(root: Path, *words: str) -> str:
+    """Return the answer of `dedupver shared`."""
+    result = CliRunner().invoke(cli.app, ["-C", str(root), "shared", *words])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_nothing_shared_is_said_so(tmp_path: Path) -> None:
+    """In one line."""
+    root = projects.build(projects.create(tmp_path, rows("a")))
+    assert ask(root) == "no two kept records share a part or a passage\n"
 
 
 def test_two_parts_of_a_record_count_once(tmp_path: Path) -> None:

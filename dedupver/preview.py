@@ -1,0 +1,118 @@
+"""What kept records share, each with a look at it in the source."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedupver import records, store
+from dedupver.fingerprint.normal import normalize
+from dedupver.fingerprint.passages import passages
+from dedupver.fingerprint.strings import Strings
+from dedupver.schema import DECISION, SHARED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from dedupver import params
+    from dedupver.project import Project
+
+LONGEST: Final = 200
+"""So many characters are shown of each."""
+
+Payloads = dict[str, dict[str, bytes]]
+"""The parts of records, by id and then by name."""
+
+
+def shared(project: Project, most: int) -> dict[str, list[dict[str, Any]]]:
+    """Return the first `most` rows of each kind of what is shared (schema SHARED, `content` in hex), and `preview`.
+
+    Those of texts are read from the source, as it is now; null where it no longer holds what was read.
+    """
+    decided = store.Sealed(project.build / "dedup")
+    table = store.read_table(decided.file("shared.parquet"), SHARED)
+    rows = {
+        what: table.filter(pc.equal(table["what"], what)).slice(0, most).to_pylist()
+        for what in pc.unique(table["what"]).to_pylist()
+    }
+    examples = {row["example"] for each in rows.values() for row in each}
+    where = pc.field("id").isin(pa.array(sorted(examples), pa.string()))
+    decisions = store.read_table(decided.file("decisions.parquet"), DECISION, ["id", "path", "row", "version"], where)
+    payloads = _payloads(project, decisions)
+    for what, each in rows.items():
+        for row in each:
+            row["preview"] = _preview(what, row["content"], payloads.get(row["example"], {}), project.params.source)
+            row["content"] = row["content"].hex()
+    return rows
+
+
+def _payloads(project: Project, decisions: pa.Table) -> Payloads:
+    found: Payloads = {}
+    append = project.params.source.mode == "append"
+    for version in pc.unique(decisions["version"]).to_pylist() if append else [None]:
+        mine = decisions.filter(pc.equal(decisions["version"], version)) if append else decisions
+        wanted = {(row["path"], row["row"]): row["id"] for row in mine.to_pylist()}
+        found |= _read(project.batch(version) if version else project.raw, project.params.source, wanted)
+    return found
+
+
+def _read(root: Path, source: params.Source, wanted: Mapping[tuple[str, int], str]) -> Payloads:
+    """Return the parts of the records at some places (path, row) that are there."""
+    found: Payloads = {}
+    for task in _tasks(records.plan(root, source), wanted) if wanted else ():
+        for batch in records.read(root, task, source):
+            places = zip(batch["path"].to_pylist(), batch["row"].to_pylist(), strict=True)
+            for at, place in enumerate(places):
+                if place in wanted:
+                    parts = {name: batch[name][at].as_py() for name in source.parts}
+                    found[wanted[place]] = {name: data for name, data in parts.items() if data is not None}
+    return found
+
+
+def _tasks(plan: Iterable[records.Task], wanted: Collection[tuple[str, int]]) -> Iterator[records.Task]:
+    """Yield what of a plan is to be read: some files, and the chunks of tables that hold a row."""
+    rows: dict[str, list[int]] = {}
+    for path, row in wanted:
+        rows.setdefault(path, []).append(row)
+    tables: dict[str, list[records.Task]] = {}
+    for task in plan:
+        if task.format == "file":
+            samples = tuple(sample for sample in task.samples if sample.path in rows)
+            if samples:
+                yield dataclasses.replace(task, samples=samples, paths=tuple(sample.path for sample in samples))
+        elif task.paths[0] in rows:
+            tables.setdefault(task.paths[0], []).append(task)
+    for path, tasks in tables.items():
+        firsts = [task.first_row for task in tasks]
+        yield from (tasks[at] for at in sorted({max(bisect.bisect(firsts, row) - 1, 0) for row in rows[path]}))
+
+
+def _preview(what: str, content: bytes, parts: Mapping[str, bytes], source: params.Source) -> str | None:
+    """Return the text of a part, or the passage of a part that is a text, if it is there."""
+    if what in source.parts:
+        text = parts.get(what, b"").decode(errors="replace") if source.parts[what] == "text" else ""
+        return _short(text) if hashlib.sha256(normalize(text).encode()).digest() == content else None
+    for name in source.parts_of("text"):
+        text = parts.get(name, b"").decode(errors="replace")
+        for passage in text.split("\n") if what == "line" else re.split(r"\n\s*\n", text):
+            if content in _hashes(passage):
+                return _short(passage)
+    return None
+
+
+def _hashes(passage: str) -> set[bytes]:
+    """Return the hashes of a line, or of a paragraph and its lines, as SHARED has them."""
+    found = passages(Strings.of_list([passage.encode()]), 1).hash.values
+    return {int(value).to_bytes(8, "big") for value in found}
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
