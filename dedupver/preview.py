@@ -71,7 +71,7 @@ def _read(root: Path, source: params.Source, wanted: Mapping[tuple[str, int], st
             places = zip(batch["path"].to_pylist(), batch["row"].to_pylist(), strict=True)
             for at, place in enumerate(places):
                 if place in wanted:
-                    parts = {name: batch[name][at].as_py() for name in source.parts}
+                    parts = {name: batch[name][at].as_py() for name in source.parts_of("text")}
                     found[wanted[place]] = {name: data for name, data in parts.items() if data is not None}
     return found
 
