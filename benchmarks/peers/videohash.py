@@ -25,6 +25,8 @@ for path in sys.argv[1:]:
         continue
     hashes[path] = int(made.hash, 2)
     shutil.rmtree(made.storage_path, ignore_errors=True)
+if 2 * len(hashes) < len(sys.argv):
+    raise SystemExit("more than half of the videos could not be read")
 pairs = [(a, b) for a, b in itertools.combinations(hashes, 2) if (hashes[a] ^ hashes[b]).bit_count() <= 0.15 * 64]
 shutil.rmtree(place)
 print(json.dumps(pairs))
