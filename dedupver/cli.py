@@ -135,6 +135,26 @@ def run(
     pipeline.run(stage, _root(context))
 
 
+@app.command("list", epilog="Example: dedupver list s3://bucket/photos data/raw/photos.jsonl")
+def list_objects(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="What the objects lie below: s3://, gs://, https:// …")],
+    table: Annotated[Path, typer.Argument(metavar="FILE", help="The table to write, below the source.")],
+) -> None:
+    """List objects that lie elsewhere in a table of the source.
+
+    A row names each part of a sample by its URL, its size and its sha256. DVC tracks the table; the objects stay where
+    they are and are fetched when they are fingerprinted. Tables and archives are for `dvc import-url`.
+    """
+    from dedupver import params  # noqa: PLC0415
+    from dedupver.listing import write_listing  # noqa: PLC0415
+
+    found = write_listing(url, table, params.load(_root(context) / "params.yaml").source)
+    lines = [f"{found.samples} samples of {found.objects} objects, {found.bytes} bytes, in {table}"]
+    lines += [f"left out: {each} (use `dvc import-url`)" for each in found.left_out]
+    _say(map(str, lines))
+
+
 @app.command(epilog="Example: dedupver diff v1 v2")
 def diff(
     context: typer.Context,

@@ -69,6 +69,7 @@ class Source(Section):
     )
     video_suffixes: tuple[str, ...] = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv")
     references: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "zip")
     max_text_bytes: Positive = 10_000_000
     max_image_bytes: Positive = 200_000_000
     max_audio_bytes: Positive = 500_000_000

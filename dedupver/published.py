@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dedupver.digests import WIDTH, Lookup, first_of_each, laid_out, of_list, parts_in
 from dedupver.fingerprint.handles import payloads
+from dedupver.fingerprint.remotes import remotes
 from dedupver.records import plan, read
 from dedupver.records.files import read_sample
 from dedupver.records.payload import digest
@@ -87,7 +88,10 @@ def _rows_in(root: Path, tasks: Iterable[Task], source: params.Source, names: Se
 
 def _of_batch(batch: pa.RecordBatch, names: Sequence[str]) -> Digests:
     table = np.zeros((batch.num_rows, len(names), WIDTH), np.uint8)
+    far = remotes(batch)
     for place, name in enumerate(names):
+        if name in far:
+            table[far[name].rows, place] = of_list(far[name].sha256())
         if name in batch.schema.names:
             column = batch.column(name)
             rows = np.flatnonzero(column.is_valid())

@@ -62,6 +62,16 @@ PART: Final = pa.struct(
     ]
 )
 
+REMOTE: Final = pa.struct(
+    [
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("sha256", DIGEST, nullable=False),
+    ]
+)
+"""A part whose bytes lie elsewhere, and what they are."""
+
 RAW: Final = pa.schema(
     [
         pa.field("id", pa.string()),  # null: to be named after the content
@@ -74,6 +84,7 @@ RAW: Final = pa.schema(
         pa.field("quality", pa.float64()),
         pa.field("code", pa.string()),  # set: the record can't be read, and this is why
         pa.field("detail", pa.string()),
+        pa.field("remote", pa.list_(REMOTE)),
     ]
 )
 """What is said of a record that `records` hands to `fingerprint`."""

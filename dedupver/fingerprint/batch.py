@@ -16,6 +16,7 @@ from dedupver.fingerprint.known import open_known
 from dedupver.fingerprint.look import Look, Payloads, Sink, number
 from dedupver.fingerprint.passages import passages
 from dedupver.fingerprint.prints import Prints
+from dedupver.fingerprint.remotes import Remotes, fetched, remotes
 from dedupver.fingerprint.rows import Found, Part, unnamed
 from dedupver.schema import CONTENT, PASSAGES, SIZES, UNNAMED, Unreadable
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.digests import Rows
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class _Work:
 
     def take(self, batch: pa.RecordBatch) -> pa.Table:
         """Fingerprint the new contents of a batch of raw records and return the records without payload."""
-        parts = [self._part(name, modality, batch.column(name)) for name, modality in self.parts.items()]
+        far = remotes(batch)
+        parts = [self._part(name, modality, batch.column(name), far.get(name)) for name, modality in self.parts.items()]
         return unnamed(batch, parts, self.verdicts)
 
     def contents(self, modality: str) -> pa.Table:
@@ -103,14 +106,17 @@ class _Work:
         }
         return pa.table([columns[name] for name in CONTENT.names], schema=CONTENT)
 
-    def _part(self, name: str, modality: str, column: pa.Array) -> Part:
+    def _part(self, name: str, modality: str, column: pa.Array, far: Remotes | None) -> Part:
         rows = np.flatnonzero(column.is_valid())
-        parts = payloads(column).take(rows)
+        here = self._part_of(name, modality, rows, payloads(column).take(rows))
+        return here if far is None else here.with_other(self._part_of(name, modality, far.rows, far))
+
+    def _part_of(self, name: str, modality: str, rows: Rows, parts: Payloads[Any] | Remotes) -> Part:
         sha256 = parts.sha256()
         found = self._meet(modality, sha256, parts) if len(rows) else Found.nothing(0)
         return Part(name, modality, rows, of_list(sha256), parts.sizes, found)
 
-    def _meet(self, modality: str, sha256: list[bytes], parts: Payloads[Any]) -> Found:
+    def _meet(self, modality: str, sha256: list[bytes], parts: Payloads[Any] | Remotes) -> Found:
         """Return what is known of each payload, after a look at those that are new."""
         met = self.met.setdefault(modality, Met())
         numbers, new = number(met.number, sha256)
@@ -118,7 +124,7 @@ class _Work:
             met.found = met.found.joined(self._look(modality, [sha256[row] for row in new], parts.take(new)))
         return met.found.take(numbers)
 
-    def _look(self, modality: str, sha256: list[bytes], parts: Payloads[Any]) -> Found:
+    def _look(self, modality: str, sha256: list[bytes], parts: Payloads[Any] | Remotes) -> Found:
         """Return what the base knows of payloads, or what there is to see."""
         known = self.known.bytes[modality].find(of_list(sha256))
         carried, fresh = np.flatnonzero(known >= 0), np.flatnonzero(known < 0)
@@ -127,8 +133,9 @@ class _Work:
         if modality not in self.looks:
             self.sinks[modality] = Sink(self.known, self.verdicts, self.answers)
             self.looks[modality] = open_look(modality, self.settings, self.sinks[modality])
-        found.put(fresh, self.looks[modality](parts.take(fresh)))
-        if modality == "text" and self.settings.text.passages:
+        look, new = self.looks[modality], parts.take(fresh)
+        found.put(fresh, fetched(new, modality, look, self.sinks[modality]) if isinstance(new, Remotes) else look(new))
+        if modality == "text" and self.settings.text.passages and not isinstance(new, Remotes):  # those are let go
             readable = fresh[found.verdict[fresh] < 0]
             number(self.passages.number, [sha256[row] for row in readable])
             least = self.settings.text.passages

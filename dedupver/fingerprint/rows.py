@@ -58,6 +58,15 @@ class Part:
     bytes: npt.NDArray[np.int64]
     found: Found
 
+    def with_other(self, other: Part) -> Part:
+        """Return the same part of these records and of others."""
+        record = np.concatenate([self.record, other.record])
+        order = np.argsort(record)
+        sha256 = np.concatenate([self.sha256, other.sha256])[order]
+        size = np.concatenate([self.bytes, other.bytes])[order]
+        found = self.found.joined(other.found).take(order)
+        return Part(self.name, self.modality, record[order], sha256, size, found)
+
     def where(self, wanted: npt.NDArray[np.bool_]) -> Part:
         """Return the wanted rows."""
         if wanted.all():

@@ -63,6 +63,7 @@ class Raw:
     quality: float | None = None
     code: str | None = None
     detail: str | None = None
+    remote: list[dict[str, object]] | None = None  # rows of schema.REMOTE
     parts: dict[str, payload.Payload] = field(default_factory=dict)
 
     def size(self) -> int:
@@ -71,7 +72,7 @@ class Raw:
 
     def quarantine(self, verdict: Unreadable) -> Self:
         """Let the payload go, keep the reason, and make sure that the record has a name."""
-        self.parts = {}
+        self.parts, self.remote = {}, None
         self.code, self.detail = verdict.code, printable(verdict.reason)[:DETAIL]
         if self.id is None:
             self.id = self.path if self.row < 0 else f"{self.path}#{self.row}"

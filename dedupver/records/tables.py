@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dedupver.records.paths import SPLITS, beside, role_of, source_of, split_of
 from dedupver.records.payload import of_bytes, of_file
 from dedupver.records.record import Raw
+from dedupver.records.remote import remote
 from dedupver.records.samples import kind_of
 from dedupver.schema import MODALITIES, SourceError, Unreadable
 
@@ -123,13 +124,26 @@ class Table:
 
     def _payload(self, raw: Raw, row: Row) -> None:
         for column, part in self.texts.items():
-            text = _text(row.get(column), part, self.params.max_text_bytes)
-            if text is not None:
-                raw.parts[part] = text
+            if not self._put_remote(raw, part, row.get(column)):
+                text = _text(row.get(column), part, self.params.max_text_bytes)
+                if text is not None:
+                    raw.parts[part] = text
         for column, part in self.blobs.items():
-            self._put_blob(raw, part, _blob(row.get(column), part or column))
-        if not raw.parts:
+            if not self._put_remote(raw, part, row.get(column)):
+                self._put_blob(raw, part, _blob(row.get(column), part or column))
+        if not raw.parts and not raw.remote:
             raise Unreadable("no_content", f"no value in any of {', '.join(sorted(self.parts()))}")
+
+    def _put_remote(self, raw: Raw, part: str, value: object) -> bool:
+        """Put the object elsewhere that a value names; return whether it is about one, or about none."""
+        if not part or not isinstance(value, dict) or "url" not in value:
+            return False
+        if value.get("bytes") is not None or value.get("path") is not None:
+            return False
+        found = remote(value, part, self.params)
+        if found:
+            raw.remote = [*(raw.remote or ()), found._asdict()]
+        return True
 
     def _put_blob(self, raw: Raw, part: str, value: bytes | str | None) -> None:
         if value is None or part in raw.parts:

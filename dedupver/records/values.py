@@ -26,6 +26,7 @@ _BINARIES: Final = (
 _VIEWS: Final = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 """Types of which Arrow can't take some values → types of the same values of which it can."""
 
+_OF_IMAGES: Final = ("bytes", "path", "url", "size", "sha256")
 _WRONG: Final = object()
 """A value of a type that no field takes."""
 
@@ -124,8 +125,8 @@ def is_bytes(kind: pa.DataType) -> bool:
 
 
 def is_image(kind: pa.DataType) -> bool:
-    """Return whether values are objects such as those in which Hugging Face stores images."""
-    return pa.types.is_struct(kind) and not {"bytes", "path"}.isdisjoint(kind.names)
+    """Return whether values are objects such as those in which Hugging Face stores images, or name a URL."""
+    return pa.types.is_struct(kind) and not {"bytes", "path", "url"}.isdisjoint(kind.names)
 
 
 def holds_bytes(kind: pa.DataType) -> bool:
@@ -168,7 +169,7 @@ def _as_bytes(array: pa.Array) -> list[bytes | None]:
 
 def _images(array: pa.StructArray) -> list[object]:
     children = dict(zip(array.type.names, array.flatten(), strict=True))
-    columns = {name: _each(children[name]) for name in ("bytes", "path") if name in children}
+    columns = {name: _each(children[name]) for name in _OF_IMAGES if name in children}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
