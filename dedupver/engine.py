@@ -13,7 +13,7 @@ import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, Self, TypeVar
 
 from tqdm import tqdm
 
@@ -39,32 +39,37 @@ def workers(asked: int) -> int:
     return asked or os.cpu_count() or 1
 
 
-def map(  # noqa: A001 - engine.map is the name every caller reads
+def map(  # noqa: A001, PLR0913 - engine.map is the name every caller reads; what can be told of it is optional
     function: Callable[[Item], Result],
     items: Sequence[Item],
     *,
     asked: int,
     label: str,
     name: Callable[[Item], str] = str,
+    sizes: Sequence[int] | None = None,
+    counting: str = "",
 ) -> list[Result]:
     """Return `[function(item) for item in items]`, computed by `workers(asked)` processes.
+
+    Progress is in items, or in bytes where `sizes` says how many each item has; where results are numbers of something,
+    `counting` is what that is called, and how many there are so far is shown.
 
     `function` must be importable by name and idempotent. An exception it raises is raised here, with a note that names
     the item. A process that dies (killed, out of memory) is replaced and its item tried again, alone; TaskKilledError
     names the item that kills each process it is given. Progress goes to stderr when that is a terminal.
     """
     results: dict[int, Result] = {}
-    with _bar(len(items), label) as bar:
+    with _Bar(len(items), label, sizes, counting) as bar:
         if workers(asked) == 1 or len(items) <= 1:
             for index, item in enumerate(items):
                 with _naming(name, item):
                     results[index] = function(item)
-                bar.update()
+                bar.done(index, results[index])
         else:
             for index in _together(function, items, results, min(workers(asked), len(items)), bar, name):
                 with _naming(name, items[index]):
                     results[index] = _alone(function, items[index], name)
-                bar.update()
+                bar.done(index, results[index])
     return [results[index] for index in range(len(items))]
 
 
@@ -82,7 +87,7 @@ def _together(  # noqa: PLR0913, PLR0917 - the state of one map
     items: Sequence[Item],
     results: dict[int, Result],
     count: int,
-    bar: tqdm[NoReturn],
+    bar: _Bar,
     name: Callable[[Item], str],
 ) -> list[int]:
     """Run every item, two in flight a process; return those in flight whenever a process died."""
@@ -99,8 +104,8 @@ def _together(  # noqa: PLR0913, PLR0917 - the state of one map
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
                         with _naming(name, items[flying[future]]):
                             results[flying[future]] = future.result()
+                        bar.done(flying[future], results[flying[future]])
                         del flying[future]
-                        bar.update()
             except BrokenProcessPool:
                 suspects += sorted(flying.values())
     return suspects
@@ -136,5 +141,25 @@ def _await_parent() -> None:
         os._exit(1)
 
 
-def _bar(total: int, label: str) -> tqdm[NoReturn]:
-    return tqdm(total=total, desc=label, unit="task", file=sys.stderr, disable=None, leave=False)
+class _Bar:
+    """How far a map is, on stderr."""
+
+    def __init__(self, items: int, label: str, sizes: Sequence[int] | None, counting: str) -> None:
+        self._sizes, self._counting, self._count = sizes or [1] * items, counting, 0
+        unit = {"unit": "task"} if sizes is None else {"unit": "B", "unit_scale": True}
+        self._bar: tqdm[NoReturn] = tqdm(
+            total=sum(self._sizes), desc=label, file=sys.stderr, disable=None, leave=False, **unit
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def done(self, index: int, result: object) -> None:
+        """Count an item."""
+        if self._counting and isinstance(result, int):
+            self._count += result
+            self._bar.set_postfix_str(f"{self._count:,} {self._counting}", refresh=False)
+        self._bar.update(self._sizes[index])

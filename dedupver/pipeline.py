@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,8 +60,17 @@ def fingerprint(project: Project) -> dict[str, Any]:
         parts = out / "parts"
         plan = {version: _chunks(project, root, base, parts / version) for version, root in batches.items()}
         chunks = [chunk for each in plan.values() for chunk in each]
-        workers = project.params.engine.workers or (1 if _is_small(chunks) else 0)
-        engine.map(batch.fingerprint, chunks, asked=workers, label="fingerprint", name=_chunk_name)
+        sizes = _sizes(chunks)
+        workers = project.params.engine.workers or (1 if sum(sizes) < SMALL else 0)
+        engine.map(
+            batch.fingerprint,
+            chunks,
+            asked=workers,
+            label="fingerprint",
+            name=_chunk_name,
+            sizes=sizes,
+            counting="records",
+        )
         counts = merge.merge({version: [chunk.out for chunk in each] for version, each in plan.items()}, out)
         shutil.rmtree(parts, ignore_errors=True)
         codes = report.quarantine_codes(store.read_table(out / "records.parquet", RECORD))
@@ -292,10 +302,11 @@ class _alone:  # noqa: N801 - reads as a statement: with _alone(root)
         self.path.unlink(missing_ok=True)
 
 
-def _is_small(chunks: Sequence[Chunk]) -> bool:
-    """Return whether one process is done with the chunks before a second one would have started."""
-    files = {chunk.root / path for chunk in chunks for path in chunk.task.paths}
-    return sum(path.lstat().st_size for path in files) < SMALL
+def _sizes(chunks: Sequence[Chunk]) -> list[int]:
+    """Return about how many bytes each chunk has: of a file that is cut, each has an equal share."""
+    places = [[chunk.root / path for path in chunk.task.paths] for chunk in chunks]
+    shares = Counter(path for each in places for path in each)
+    return [sum(path.lstat().st_size // shares[path] for path in each) for each in places]
 
 
 def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[Chunk]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import laid_out, parts_in
 from dedupver.manifest import FILES, latest
+from dedupver.records import streams
 from dedupver.schema import EVIDENCE, PARTS, DedupverError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def explain(log: Log, name: str) -> Explanation:
 
 def show(log: Log) -> dict[str, Any]:
     """Return a summary: what each version brought, what the newest one holds, its largest clusters, where files lie."""
-    live = log.live(["action", "role", "reason", "representative"])
+    live = log.live(["action", "role", "reason", "representative", "path", "row"])
     clusters = live.filter(pc.equal(live["action"], "drop")).group_by("representative").aggregate([([], "count_all")])
     largest = clusters.sort_by([("count_all", "descending"), ("representative", "ascending")]).slice(0, LARGEST)
     return {
@@ -118,6 +119,7 @@ def show(log: Log) -> dict[str, Any]:
         "versions": {
             version: _outcomes(log.of_version(version, ["action", "role", "reason"])) for version in log.versions
         },
+        "sources": _sources(live),
         "clusters": clusters.num_rows,
         "largest_clusters": [
             {"representative": row["representative"], "dropped": row["count_all"]} for row in largest.to_pylist()
@@ -169,6 +171,18 @@ def _outcomes(table: pa.Table) -> dict[str, Any]:
     actions = _counted(data["action"])
     reasons = _counted(data.filter(pc.not_equal(data["reason"], "kept"))["reason"])
     return {name: actions.get(action, 0) for action, name in FILES.items()} | {"reasons": dict(sorted(reasons.items()))}
+
+
+def _sources(live: pa.Table) -> dict[str, dict[str, int]]:
+    """Count records by what they came in: whole files, or rows and samples of tables and archives, by suffix."""
+    rows = live.filter(pc.and_(pc.equal(live["role"], "data"), pc.greater_equal(live["row"], 0)))["path"]
+    found: dict[str, dict[str, int]] = {}
+    for each in rows.value_counts().to_pylist():
+        told = found.setdefault("".join(streams.suffixes(each["values"])) or "none", {"files": 0, "records": 0})
+        told["files"] += 1
+        told["records"] += each["counts"]
+    whole = pc.sum(pc.and_(pc.equal(live["role"], "data"), pc.less(live["row"], 0))).as_py() or 0
+    return ({"files": {"files": whole, "records": whole}} if whole else {}) | dict(sorted(found.items()))
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str, int]:

@@ -91,6 +91,8 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
     yield from columns(
         [("version", *FILES.values(), "reasons"), *((name, *_outcomes(counts)) for name, counts in counted)]
     )
+    held = [(name, f"{n['records']:,} records", f"{n['files']:,} files") for name, n in found["sources"].items()]
+    yield from _section("came in", [(name, records, "" if name == "files" else files) for name, records, files in held])
     rows = [(c["representative"], f"{c['dropped']} dropped for it") for c in found["largest_clusters"]]
     yield from _section(f"clusters: {found['clusters']}, the largest", rows)
     yield from _section("files in manifest/", [(name,) for name in found["files"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
@@ -45,6 +46,23 @@ def test_one_item_and_none_need_no_process() -> None:
     assert engine.map(tasks.process, [0], asked=2, label="test") == [os.getpid()]
     assert engine.map(tasks.process, [], asked=2, label="test") == []
     assert engine.map(tasks.process, [0, 1, 2], asked=1, label="test") == [os.getpid()] * 3
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_progress_is_in_bytes_and_records(monkeypatch: pytest.MonkeyPatch, asked: int) -> None:
+    """Where it is known how many bytes an item has, and what the results count."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(engine, "tqdm", functools.partial(engine.tqdm, mininterval=0, miniters=1))
+    sizes = [1_000_000] * 4
+    engine.map(tasks.square, range(50, 54), asked=asked, label="test", sizes=sizes, counting="records")
+    told = sys.stderr.getvalue()
+    assert "4.00M" in told
+    assert f"{sum(n * n for n in range(50, 54)):,} records" in told
 
 
 def test_as_many_workers_as_asked() -> None:

@@ -199,6 +199,22 @@ def test_show_counts_versions_clusters_and_files(tmp_path: Path) -> None:
     assert "v2.removed.parquet" in found["files"]
 
 
+def test_show_says_what_records_came_in(tmp_path: Path) -> None:
+    """Whole files, and rows by the suffix of what holds them; references are not counted."""
+    rows = [
+        row("a"),
+        *(row(f"t{i}", path="x.jsonl.gz", row=i) for i in range(3)),
+        row("u", path="in/Y.JSONL.GZ", row=0),
+        row("s", path="s.tgz", row=0),
+        row("r", path="z.csv", row=0, role="reference", reason="reference"),
+    ]
+    assert query.show(log(tmp_path, rows))["sources"] == {
+        "files": {"files": 1, "records": 1},
+        ".jsonl.gz": {"files": 2, "records": 4},
+        ".tar.gz": {"files": 1, "records": 1},
+    }
+
+
 def test_evidence_is_read_back() -> None:
     """Terms name a part, the kind of evidence and its score; a review is none."""
     assert query.evidence_of("image.phash=0.969,caption=exact", PARTS) == [
