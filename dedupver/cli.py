@@ -194,8 +194,11 @@ def explain(
     from dedupver import query, terminal  # noqa: PLC0415
     from dedupver.revision import at_revision  # noqa: PLC0415
 
-    with at_revision(_root(context), revision) as log:
+    root = _root(context)
+    with at_revision(root, revision) as log:
         found = query.explain(log, record)
+    if revision == "workspace" and found.chain:
+        found = dataclasses.replace(found, fields=_fields(root, found.decision, found.chain[0]))
     _answer(dataclasses.asdict(found), terminal.explanation(found), as_json=as_json)
 
 
@@ -286,6 +289,17 @@ def _root(context: typer.Context) -> Path:
 def _repository() -> Path:
     here = Path.cwd()
     return next((folder for folder in [here, *here.parents] if (folder / ".git").exists()), here)
+
+
+def _fields(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the fields of two records that have rows of tables, where the index is here."""
+    if not any(part["modality"] == "row" for part in mine["parts"]) or not (root / "index").is_dir():
+        return []
+    from dedupver.compared import beside  # noqa: PLC0415
+    from dedupver.index.segment import Index  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+
+    return beside(Project(root), Index.open(root / "index"), mine, its)
 
 
 def _replayed(rows: list[dict[str, Any]]) -> Iterable[str]:

@@ -19,6 +19,8 @@ Positive = Annotated[int, Field(gt=0)]
 RESERVED: Final = frozenset({*RAW.names, ATTRIBUTES, "every", "content"})
 MEMBERS: Final = {".txt": "caption", ".caption": "caption", ".json": ATTRIBUTES}
 """What a file is that stands beside another one of a sample, by its suffix."""
+MOST_FIELDS: Final = 64
+"""A hash of a row's fingerprint has six bits for its field."""
 
 
 class Section(BaseModel):
@@ -47,9 +49,13 @@ class Columns(Section):
     quality: str | None = "quality"
 
     def of(self, part: str) -> str | None:
-        """Return the column of a part: the part's own name where params say nothing."""
+        """Return the column of a part that is one: the part's own name where params say nothing."""
         column: str | None = (self.model_extra or {}).get(part, part)
         return column
+
+    def of_row(self, part: str) -> tuple[str, ...]:
+        """Return the columns of a part of modality row, sorted: none where params say nothing."""
+        return tuple(sorted((self.model_extra or {}).get(part) or ()))
 
 
 class Source(Section):
@@ -74,6 +80,7 @@ class Source(Section):
     max_image_bytes: Positive = 200_000_000
     max_audio_bytes: Positive = 500_000_000
     max_video_bytes: Positive = 20_000_000_000
+    max_row_bytes: Positive = 1_000_000
     max_json_depth: Positive = 100
     max_unpacked_bytes: Positive = 100_000_000_000
 
@@ -113,13 +120,21 @@ class Source(Section):
             if name not in self.parts:
                 known = [*Columns.model_fields, *self.parts]
                 raise ValueError(f"columns.{name} is no field of a record{_nearest(name, known)}")
-            if not isinstance(column, str | None):
-                raise ValueError(f"columns.{name} names a column, or is null (it is {column!r})")  # noqa: TRY004 - pydantic's
+            if self.parts[name] == "row":
+                _check_columns(name, column)
+            elif not isinstance(column, str | None):
+                raise ValueError(f"columns.{name} names a column, or is null (it is {column!r})")
+        if len(self.row_columns()) > MOST_FIELDS:
+            raise ValueError(f"columns: rows have at most {MOST_FIELDS} columns that are compared")
         return self
 
     def parts_of(self, *modalities: str) -> list[str]:
         """Return the names of the parts of some modalities: first the one that is called like its modality."""
         return [name for name, modality in self.parts.items() if modality in modalities]
+
+    def row_columns(self) -> list[str]:
+        """Return the columns of all parts of modality row, sorted."""
+        return sorted({column for part in self.parts_of("row") for column in self.columns.of_row(part)})
 
     def suffixes(self, modality: str) -> tuple[str, ...]:
         """Return the suffixes of the files that hold a part of a modality."""
@@ -166,6 +181,31 @@ class Video(Section):
     sound: bool = True
 
 
+class RowField(Section):
+    """How one column of rows is compared: see docs/kinds/row.md."""
+
+    compare: Literal["text", "exact", "number", "date"] = "text"
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    format: str | None = None
+    missing: Similarity | None = None
+
+    @model_validator(mode="after")
+    def _settings_of_its_kind(self) -> Self:
+        if self.tolerance and self.compare not in {"number", "date"}:
+            raise ValueError(f"a tolerance is of a number or a date, not of compare: {self.compare}")
+        if self.format and self.compare != "date":
+            raise ValueError(f"a format is of a date, not of compare: {self.compare}")
+        return self
+
+
+class Row(Section):
+    """Fingerprints of rows; `fields` says of some columns how they are compared, after `load` of every one."""
+
+    fields: dict[str, RowField] = {}
+    min_compared: Similarity = 0.5
+
+
 class Fingerprint(Section):
     """The fingerprints to compute; they are part of the index, so a change needs `version.base: none`."""
 
@@ -173,6 +213,7 @@ class Fingerprint(Section):
     image: Image = Image()
     audio: Audio = Audio()
     video: Video = Video()
+    row: Row = Row()
 
 
 class ByEvidence(Section):
@@ -186,6 +227,7 @@ class ByEvidence(Section):
     text_embedding: Similarity
     image_embedding: Similarity
     text_simhash: Similarity
+    row: Similarity
 
     def of(self, kind: str) -> float:
         """Return the similarity of a kind that EVIDENCE names."""
@@ -203,6 +245,7 @@ class Floor(ByEvidence):
     text_embedding: Similarity = 0.85
     image_embedding: Similarity = 0.9
     text_simhash: Similarity = 0.875
+    row: Similarity = 0.6
 
 
 class Thresholds(ByEvidence):
@@ -216,6 +259,7 @@ class Thresholds(ByEvidence):
     text_embedding: Similarity = 0.95
     image_embedding: Similarity = 0.98
     text_simhash: Similarity = 0.95
+    row: Similarity = 0.8
 
 
 class Span(Section):
@@ -246,6 +290,15 @@ class Lsh(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
 
+class RowLsh(Section):
+    """The bands of rows: each takes fields until about `unlike` unlike rows, in all bands, agree with a row in them."""
+
+    bands: Positive = 32
+    hashes: Positive = 4
+    unlike: Positive = 512
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+
 class Hnsw(Section):
     """Graph parameters, as hnswlib names them; `neighbours` are asked for at each search."""
 
@@ -262,6 +315,7 @@ class Match(Section):
     floor: Floor = Floor()
     spans: Spans = Spans()
     lsh: Lsh = Lsh()
+    row_lsh: RowLsh = RowLsh()
     hnsw: Hnsw = Hnsw()
     image_index: Literal["scan", "hnsw"] = "scan"
     bucket_cap: Annotated[int, Field(ge=2)] = 128
@@ -269,14 +323,16 @@ class Match(Section):
 
 
 Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
-Similar = Literal["text", "image", "audio", "video", "video_sound", "text_embedding", "image_embedding", "text_simhash"]
+Similar = Literal[
+    "text", "image", "audio", "video", "video_sound", "text_embedding", "image_embedding", "text_simhash", "row"
+]
 
 
 class Dedup(Section):
     """What counts as a duplicate, and which of two duplicates stays."""
 
     thresholds: Thresholds = Thresholds()
-    similar: tuple[Similar, ...] = ("text", "image", "audio", "video", "image_embedding")
+    similar: tuple[Similar, ...] = ("text", "image", "audio", "video", "image_embedding", "row")
     rules: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"every": "similar"},)
     caps: dict[str, Positive] = Field(default_factory=dict)
     history: Literal["frozen", "rejudge"] = "frozen"
@@ -315,6 +371,15 @@ class Params(Section):
     dedup: Dedup = Dedup()
     manifest: Manifest = Manifest()
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _fields_are_columns(self) -> Self:
+        columns = self.source.row_columns()
+        for name in self.fingerprint.row.fields:
+            if name not in columns:
+                known = _nearest(name, columns) if columns else ": source.columns.fields names none"
+                raise ValueError(f"fingerprint.row.fields: {name!r} is no column of a row{known}")
+        return self
 
     @model_validator(mode="after")
     def _rules_speak_of_parts(self) -> Self:
@@ -369,7 +434,7 @@ def load(path: Path) -> Params:
     """
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return Params.model_validate(given)
+        return _with_all_fields(Params.model_validate(given))
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing: run `dedupver init` in the repository's root") from error
     except yaml.YAMLError as error:
@@ -377,6 +442,24 @@ def load(path: Path) -> Params:
     except ValidationError as error:
         lines = [_explain(e) for e in error.errors()]
         raise ParamsError(f"{path}:\n" + "\n".join(f"  {line}" for line in lines)) from error
+
+
+def _with_all_fields(given: Params) -> Params:
+    """Say of every column of rows how it is compared, so that an index is known to be of these columns."""
+    said = given.fingerprint.row
+    fields = {name: said.fields.get(name, RowField()) for name in given.source.row_columns()}
+    row = said.model_copy(update={"fields": fields})
+    return given.model_copy(update={"fingerprint": given.fingerprint.model_copy(update={"row": row})})
+
+
+def _check_columns(part: str, columns: object) -> None:
+    if columns is None:
+        return
+    if not isinstance(columns, list | tuple) or not all(isinstance(name, str) and name for name in columns):
+        raise ValueError(f"columns.{part} is a list of columns, or null (it is {columns!r})")
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise ValueError(f"columns.{part} names {twice[0]!r} twice")
 
 
 def _check_term(term: str, value: object, parts: Mapping[str, str]) -> None:

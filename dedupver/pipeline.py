@@ -83,7 +83,8 @@ def match_(project: Project) -> dict[str, Any]:
     from dedupver import match
 
     given = project.params
-    base = project.base_index(project.built_with())
+    built_with = project.built_with()
+    base = project.base_index(built_with)
     prints = store.Sealed(project.build / "fingerprint")
     prints.check(name for name in prints.sha256 if name != "records.parquet")
     stated = {f"segments/{given.version.name}/{name}": digest for name, digest in prints.sha256.items()}
@@ -91,9 +92,9 @@ def match_(project: Project) -> dict[str, Any]:
         stated |= base.share(out)
         if any(segment.name == given.version.name for segment in base.segments):
             raise StateError(f"the base already holds {given.version.name}: name this version with `dedupver next`")
-        counts, recall = match.write_segment(prints.path, base, given.match, out / "segments" / given.version.name)
-        names = [*(s.name for s in base.segments), given.version.name]
-        write_header(out, names, project.built_with())
+        place = out / "segments" / given.version.name
+        counts, recall = match.write_segment(prints.path, base, given.match, place, built_with)
+        write_header(out, [*(s.name for s in base.segments), given.version.name], built_with)
         store.write_table(measured / "recall.parquet", recall, RECALL)
     matches = store.read_table(project.index / "segments" / given.version.name / "matches.parquet", MATCH)
     report.write_plot(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -61,6 +61,7 @@ class Explanation:
     chain: list[dict[str, Any]]  # the representative's row, then its own representative's, and so on
     represents: list[str]  # the ids of those dropped for it
     remedies: list[str]  # what would change the decision
+    fields: list[dict[str, Any]] = field(default_factory=list)  # of rows of tables: compared.beside
 
 
 def diff(old: pa.Table, new: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """The version of every file format written here; a file of another format is refused."""
 
-MODALITIES: Final = ("text", "image", "audio", "video")
+MODALITIES: Final = ("text", "image", "audio", "video", "row")
 """What a part can be: how it is read, normalised and fingerprinted."""
 
 STREAMED: Final = frozenset({"audio", "video"})
@@ -24,7 +24,14 @@ PASSAGES: Final = "passages"
 SIZES: Final = ("pixels", "chars", "millis")
 """What the size of a part is counted in; a record has the sums over its parts."""
 
-PARTS: Final = {"text": "text", "image": "image", "caption": "text", "audio": "audio", "video": "video"}
+PARTS: Final = {
+    "text": "text",
+    "image": "image",
+    "caption": "text",
+    "audio": "audio",
+    "video": "video",
+    "fields": "row",
+}
 """Part name → modality, unless `source.parts` says otherwise. A record holds one or more parts, each at most once."""
 
 ATTRIBUTES: Final = "attributes"
@@ -48,6 +55,7 @@ EVIDENCE: Final = {
     "audio": Kind("audio", "spectrum", "sequences"),
     "video": Kind("video", "frames", "sequences"),
     "video_sound": Kind("video", "sound", "sequences"),
+    "row": Kind("row", "agreement", "fields"),
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 

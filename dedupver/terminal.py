@@ -77,6 +77,7 @@ def explanation(found: query.Explanation) -> Iterator[str]:
     row = found.decision
     yield f"{plain(row['id'])}: {_verdict(row)}"
     yield from columns(_indented(_facts(row)))
+    yield from _section("field by field", [_field(each) for each in found.fields])
     yield from _section("history", [_event(event) for event in found.history])
     yield from _section("rests on", [(plain(r["id"]), _verdict(r)) for r in found.chain])
     yield from _section(f"represents {len(found.represents)}", [(name,) for name in found.represents])
@@ -180,6 +181,10 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 def _event(row: dict[str, Any]) -> tuple[object, ...]:
     return row["written"], row["action"], row["reason"], row["representative"], _number(row["score"]), row["decided_at"]
+
+
+def _field(row: dict[str, Any]) -> tuple[object, ...]:
+    return row["field"], row["mine"], row["its"], _number(row["similarity"])
 
 
 def _outcomes(counts: dict[str, Any]) -> tuple[object, ...]:

@@ -73,7 +73,7 @@ def expected(number: int, row: Row) -> Row:
     found |= {"time": None, "quality": 0.5, "code": row["code"], "detail": None, "parts": []}
     found |= {"bytes": 0, "pixels": 0, "chars": 0, "millis": 0}
     parts, verdicts = [], []
-    for part in (p for p in PARTS if row[p] is not None):
+    for part in (p for p in PARTS if row.get(p) is not None):
         try:
             content, pixels, chars = look(part, row[part])
         except Unreadable as verdict:
@@ -91,7 +91,7 @@ def expected(number: int, row: Row) -> Row:
 def contents(rows: list[Row]) -> dict[bytes, Row]:
     """Return every string of bytes that can be read, with its content."""
     found = {}
-    for part, data in {(part, row[part]) for row in rows for part in PARTS if row[part] is not None}:
+    for part, data in {(part, row[part]) for row in rows for part in PARTS if row.get(part) is not None}:
         try:
             content, pixels, chars = look(part, data)
         except Unreadable:

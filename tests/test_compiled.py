@@ -37,7 +37,7 @@ def test_a_kernel_and_those_it_calls_are_compiled_when_it_is_called() -> None:
         ),
         ("from dedupver.index.minhash import permutations; permutations(4, 1)", []),
         (
-            "import numpy as np; from dedupver.index.sets import _bits_below; _bits_below(np.zeros(5, np.int64))",
+            "import numpy as np; from dedupver.index.sets import shift_of; shift_of(np.zeros(5, np.int64))",
             ["numba"],
         ),
     ],

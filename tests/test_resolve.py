@@ -62,7 +62,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
         }
         chosen = {p: draw(st.sampled_from(POOL[p])) for p in sorted(parts)}
         items.append(Item(f"r{at}", chosen, 0 if forced else draw(st.integers(1, 2)), forced, fields))
-    pairs = [(k, a, b) for k, (m, *_) in EVIDENCE.items() for a in POOL[m] for b in POOL[m] if a < b]
+    pairs = [(k, a, b) for k, (m, *_) in EVIDENCE.items() for a in POOL.get(m, []) for b in POOL[m] if a < b]
     scores = {pair: score for pair in pairs if (score := draw(st.sampled_from([0, *LEVELS])))}
     names = [item.name for item in items]
     reviews = {}
@@ -76,6 +76,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
         groups = {
             k: draw(st.lists(st.sets(st.sampled_from(POOL[m]), min_size=2), max_size=2))
             for k, (m, *_) in EVIDENCE.items()
+            if m in POOL
         }
     return World(items, scores, groups, reviews)
 

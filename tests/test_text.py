@@ -10,7 +10,7 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedupver.fingerprint import text, tokens
+from dedupver.fingerprint import hashes, text, tokens
 from dedupver.fingerprint.strings import Strings
 from dedupver.fingerprint.text import Sets
 from dedupver.index.minhash import minhash
@@ -181,7 +181,7 @@ def test_values_are_sorted_however_they_are_spread(values: list[int], bits: int)
     """Also where all of them share their leading bits, which hashes hardly do."""
     array = np.array(values, np.uint32) >> np.uint32(bits)
     found = array.copy()
-    text._sort(found, np.empty(len(found), np.uint32), np.empty(text._SOME, np.int64))
+    hashes.sort(found, np.empty(len(found), np.uint32), np.empty(hashes.SOME, np.int64))
     assert found.tolist() == sorted(array.tolist())
 
 

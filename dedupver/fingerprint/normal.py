@@ -124,7 +124,7 @@ def _fold(text: npt.NDArray[np.uint8], folded: npt.NDArray[np.int32], out: npt.N
         if text[at] < 128:
             code, width = folded[text[at]], 1
         else:
-            code, width = _decode(text, at)
+            code, width = decode(text, at)
             code = folded[code] if code < _PLANES else _HARD
             if code == _HARD:
                 return -1, -1
@@ -142,7 +142,7 @@ def _fold(text: npt.NDArray[np.uint8], folded: npt.NDArray[np.int32], out: npt.N
 
 
 @njit(cache=True)
-def _decode(text: npt.NDArray[np.uint8], at: int) -> tuple[int | np.int64, int]:
+def decode(text: npt.NDArray[np.uint8], at: int) -> tuple[int | np.int64, int]:
     """Return the character that begins at a byte beyond ASCII, and its width; _PLANES where it is no UTF-8."""
     lead = np.int64(text[at])
     width = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4

@@ -45,12 +45,30 @@ class Ragged:
         values = [each.values for each in several] or [np.empty(0, np.uint32)]
         return cls(np.cumsum(np.concatenate(sizes)), np.concatenate(values))
 
+    @classmethod
+    def beside(cls, several: Sequence[Ragged]) -> Self:
+        """Return the rows of each beside each other: row i has the values of every row i, in the order given."""
+        offsets = np.sum([each.offsets for each in several], axis=0)
+        values, at = np.empty(offsets[-1], several[0].values.dtype), offsets[:-1].copy()
+        for each in several:
+            _put(each.offsets, each.values, at, values)
+        return cls(offsets, values)
+
     def take(self, rows: Rows) -> Ragged:
         """Return some rows."""
         offsets = np.append(0, np.cumsum(self.sizes[rows]))
         values = np.empty(offsets[-1], self.values.dtype)
         _take(self.offsets, self.values, rows, offsets, values)
         return Ragged(offsets, values)
+
+
+@njit(cache=True)
+def _put(offsets: npt.NDArray[np.int64], values: npt.NDArray[Any], at: Rows, out: npt.NDArray[Any]) -> None:
+    """Copy each row to its place, and move the place on."""
+    for i in range(len(at)):
+        size = offsets[i + 1] - offsets[i]
+        out[at[i] : at[i] + size] = values[offsets[i] : offsets[i + 1]]
+        at[i] += size
 
 
 @njit(cache=True)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.compiled import njit
-from dedupver.fingerprint.text import mix64
+from dedupver.fingerprint.hashes import mix64
 
 if TYPE_CHECKING:
     from dedupver.fingerprint.text import Sets

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from dedupver.compiled import njit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    import pyarrow as pa
 
     from dedupver.digests import Rows
 
@@ -43,6 +44,19 @@ class Strings:
         edges = np.frombuffer(offsets, np.int64)[column.offset :][: len(column) + 1].copy()
         return cls(np.frombuffer(data or b"", np.uint8), edges[:-1], edges[1:])
 
+    def packed(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """Return the bytes of all strings, one after the other, and where each begins and the last ends: (n + 1,)."""
+        edges = np.append(0, np.cumsum(self.sizes))
+        out = np.empty(edges[-1], np.uint8)
+        _copy(self.buffer, self.starts, self.stops, edges, out)
+        out.flags.writeable = False
+        return out, edges
+
+    def column(self) -> pa.LargeBinaryArray:
+        """Return the strings as an Arrow array."""
+        data, edges = self.packed()
+        return pa.Array.from_buffers(pa.large_binary(), len(self), [None, pa.py_buffer(edges), pa.py_buffer(data)])
+
     def __len__(self) -> int:
         """Return the number of strings."""
         return len(self.starts)
@@ -71,3 +85,15 @@ class Strings:
     def sha256(self) -> list[bytes]:
         """Return the digest (32 bytes) of each string."""
         return [hashlib.sha256(string).digest() for string in self]
+
+
+@njit(cache=True)
+def _copy(
+    buffer: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
+    edges: npt.NDArray[np.int64],
+    out: npt.NDArray[np.uint8],
+) -> None:
+    for i in range(len(starts)):
+        out[edges[i] : edges[i + 1]] = buffer[starts[i] : stops[i]]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.compiled import njit
+from dedupver.fingerprint.hashes import SOME, drop_repeats, mix64, sort
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.tokens import ALONE, GAP, MARK, PAIRED, WORD, Classes, class_at, classes
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from dedupver.fingerprint.strings import Strings
 
 _NEWLINE: Final = 10
-_FEW: Final = 16  # up to this many, sorting by insertion alone is fastest
-_SOME: Final = 1024  # up to this many, one pass by leading bits and one of insertion beat four by digits
 
 # FNV-1a's published offset and prime; an odd 64-bit base for the polynomial over tokens (the golden ratio's fraction).
 FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
@@ -61,13 +60,13 @@ def _shingle_all(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller'
     scratch: npt.NDArray[np.uint32],
     hashes: npt.NDArray[np.uint64],
 ) -> None:
-    counts = np.empty(_SOME, np.int64)
+    counts = np.empty(SOME, np.int64)
     for i in range(len(starts)):
         found = values[offsets[i] :]
         tokens = hashes[: _hash_tokens(buffer[starts[i] : stops[i]], table, hashes)]
         found = found[: _hash_runs(tokens, size, found)] if len(tokens) >= min_tokens else found[:0]
-        _sort(found, scratch, counts)
-        offsets[i + 1] = offsets[i] + _drop_repeats(found)
+        sort(found, scratch, counts)
+        offsets[i + 1] = offsets[i] + drop_repeats(found)
 
 
 @njit(cache=True)
@@ -109,75 +108,3 @@ def _hash_runs(tokens: npt.NDArray[np.uint64], size: int, out: npt.NDArray[np.ui
             out[written] = mix64(rolled) >> np.uint64(32)
             written += 1
     return written
-
-
-@njit(cache=True)
-def mix64(x: np.uint64) -> np.uint64:
-    """Return murmur3's 64-bit finaliser of a hash."""
-    x ^= x >> np.uint64(33)
-    x *= np.uint64(0xFF51AFD7ED558CCD)
-    x ^= x >> np.uint64(33)
-    x *= np.uint64(0xC4CEB9FE1A85EC53)
-    return x ^ (x >> np.uint64(33))
-
-
-@njit(cache=True)
-def _sort(values: npt.NDArray[np.uint32], scratch: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> None:
-    if len(values) > _SOME:
-        for shift in (0, 16):  # an even number of passes: the result ends where it began
-            _by_digit(values, scratch[: len(values)], counts[:256], np.uint32(shift))
-            _by_digit(scratch[: len(values)], values, counts[:256], np.uint32(shift + 8))
-        return
-    if len(values) > _FEW:
-        _by_leading_bits(values, scratch[: len(values)], counts)
-    _by_insertion(values)
-
-
-@njit(cache=True)
-def _by_leading_bits(
-    values: npt.NDArray[np.uint32], scratch: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]
-) -> None:
-    """Bring hashes nearly in order: with as many buckets as values, one holds few."""
-    bits = 0
-    while 1 << bits < len(values):
-        bits += 1
-    scratch[:] = values
-    _by_digit(scratch, values, counts[: 1 << bits], np.uint32(32 - bits))
-
-
-@njit(cache=True)
-def _by_digit(
-    values: npt.NDArray[np.uint32], out: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64], shift: np.uint32
-) -> None:
-    """Sort by the bits above `shift` that number the buckets of `counts`, a power of two; the sort is stable."""
-    mask = np.uint32(len(counts) - 1)
-    counts[:] = 0
-    for value in values:
-        counts[(value >> shift) & mask] += 1
-    total = 0
-    for digit in range(len(counts)):
-        counts[digit], total = total, total + counts[digit]
-    for value in values:
-        digit = (value >> shift) & mask
-        out[counts[digit]] = value
-        counts[digit] += 1
-
-
-@njit(cache=True)
-def _by_insertion(values: npt.NDArray[np.uint32]) -> None:
-    for i in range(1, len(values)):
-        value, j = values[i], i
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = value
-
-
-@njit(cache=True)
-def _drop_repeats(values: npt.NDArray[np.uint32]) -> int:
-    kept = 0
-    for value in values:
-        if kept == 0 or values[kept - 1] != value:
-            values[kept] = value
-            kept += 1
-    return kept

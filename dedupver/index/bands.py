@@ -64,10 +64,10 @@ def _some_bands(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed 
 
     with ThreadPoolExecutor(threads()) as pool:
         list(pool.map(hash_block, range(0, len(contents), _BLOCK)))
-        yield from pool.map(lambda band: _sorted(band, contents), keys)
+        yield from pool.map(lambda band: in_order(band, contents), keys)
 
 
-def _sorted(keys: Keys, contents: Places) -> Band:
+def in_order(keys: Keys, contents: Places) -> Band:
     """Sort a band's keys in place and place the content of each beside it, equal keys in the order of `contents`."""
     rows = np.empty_like(contents)
     _sort(keys, contents, rows, np.empty_like(keys), np.empty_like(rows))  # numpy asks for large pages, numba does not
@@ -84,15 +84,15 @@ def _hash(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed with
         signature[:] = EMPTY
         lower(signature, values[offsets[contents[i]] : offsets[contents[i] + 1]], a, b)
         for k in range(len(keys)):
-            key = _mix(np.uint64(first + k + 1))
+            key = mix(np.uint64(first + k + 1))
             for row in range(rows):
-                key = _mix(key ^ np.uint64(signature[k * rows + row]))
+                key = mix(key ^ np.uint64(signature[k * rows + row]))
             keys[k, i] = key
 
 
 @njit(cache=True, nogil=True)
-def _mix(x: np.uint64) -> np.uint64:
-    # a step of splitmix64 (Steele, Lea and Flood, 2014): a bijection, so it adds no collision of its own
+def mix(x: np.uint64) -> np.uint64:
+    """Return a step of splitmix64 (Steele, Lea and Flood, 2014): a bijection, so it adds no collision of its own."""
     x += np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -31,14 +31,14 @@ class Candidates:
     member: Rows  # (h,), ... and a member of it
 
 
-def candidates(new: Band, base: Sequence[Band], sizes: Sequence[int], cap: int) -> Candidates:
+def candidates(new: Band, base: Sequence[Band], sizes: Sequence[int], cap: int, since: int = 0) -> Candidates:
     """Return what shares a bucket of a band with a new content: pairs of small buckets, members of hot ones.
 
     `new` is the band of the new segment, `base` that of the base's segments, oldest first, with `sizes` contents each.
     Contents are numbered through: the base's segments one after the other, then the new one. Of a bucket of more than
     `cap` members no pairs come, but all its new members, and the base's too unless they alone were already more than
-    `cap` (then they were listed for an earlier version). Time is linear in the new segment, in the smaller of it and a
-    base's, and in a hot bucket's size. DedupverError for 2³² contents or more.
+    `cap`, from number `since` on (then they were listed for an earlier version). Time is linear in the new segment, in
+    the smaller of it and a base's, and in a hot bucket's size. DedupverError for 2³² contents or more.
     """
     first = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     _require_packable(int(first[-1]) + int(new.rows.max(initial=0)) + 1)
@@ -46,7 +46,8 @@ def candidates(new: Band, base: Sequence[Band], sizes: Sequence[int], cap: int) 
     starts, stops = _runs(new.keys, met)
     bucket = np.searchsorted(starts, met)
     old, fresh = np.bincount(bucket, minlength=len(starts)), stops - starts
-    hot, known = old + fresh > cap, old > cap
+    hot = old + fresh > cap
+    known = np.bincount(bucket[member >= since], minlength=len(starts)) > cap
     sizes_of_pairs = np.where(hot, 0, fresh * old + fresh * (fresh - 1) // 2)
     pairs = _batches(sizes_of_pairs, np.append(0, np.cumsum(old)), member, starts, stops, int(first[-1]), new.rows)
     mine, theirs = _places(starts[hot], stops[hot]), (hot & ~known)[bucket]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from dedupver import store
+from dedupver import params, store
 from dedupver.digests import Digests, Lookup, Rows
 from dedupver.fingerprint.prints import OFFSETS, VALUES
 from dedupver.fingerprint.ragged import Ragged
@@ -21,7 +21,7 @@ from dedupver.index.structures import similarity
 from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, MODALITIES, SPAN, ParamsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import pyarrow as pa
@@ -42,6 +42,7 @@ class Segment:
 
     path: Path
     index: store.Sealed | None = field(default=None, repr=False, compare=False)  # of the one it is part of
+    built_with: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the settings of the index
     _arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -105,6 +106,10 @@ class Segment:
         nothing = np.empty(0, np.uint32)
         return Seeds(*(self.array(f"{kind.modality}.{kind.measure}.{name}", nothing) for name in Seeds._fields))
 
+    def rows(self) -> params.Row:
+        """Return how rows of tables are compared."""
+        return params.Row.model_validate(self.built_with["fingerprint"]["row"])
+
     def graph(self, kind: str) -> Path:
         """Return the path of a kind's HNSW graph."""
         return self.file(f"{kind}.hnsw")
@@ -156,8 +161,9 @@ class Index:
             return cls((), {})
         sealed = store.Sealed(path)
         stated = store.read_json(sealed.file(MANIFEST))
-        segments = (Segment(path / "segments" / name, sealed) for name in stated["segments"])
-        return cls(tuple(segments), stated["built_with"], sealed)
+        built_with = stated["built_with"]
+        segments = (Segment(path / "segments" / name, sealed, built_with) for name in stated["segments"])
+        return cls(tuple(segments), built_with, sealed)
 
     def share(self, out: Path) -> dict[str, str]:
         """Check every file, and link the segments' below `out`; return the digests of these, by path."""

@@ -127,7 +127,7 @@ def _common(a: Values, b: Values, wanted: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _bits_below(directory: Rows) -> int:
+def shift_of(directory: Rows) -> int:
     """Return how many bits of a value follow those that the directory is by."""
     shift = 32
     while len(directory) - 1 > 1 << (32 - shift):
@@ -136,7 +136,8 @@ def _bits_below(directory: Rows) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _may_hold(present: Values, value: np.uint32) -> bool:
+def may_hold(present: Values, value: np.uint32) -> bool:
+    """Return whether a value of Postings begins with the first bits of a value."""
     first = value >> np.uint32(32 - _PRESENT)
     return bool((present[first >> np.uint32(5)] >> (first & np.uint32(31))) & np.uint32(1))
 
@@ -157,12 +158,12 @@ def _neighbours(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     scores: Scores,
 ) -> None:
     """Count what each set shares with the chosen ones."""
-    shift = _bits_below(directory)
+    shift = shift_of(directory)
     common, touched, full = np.zeros(len(sizes), np.int64), np.empty(len(sizes), np.int64), 0
     for row in range(len(offsets) - 1):
         size, n = offsets[row + 1] - offsets[row], 0
         for value in values[offsets[row] : offsets[row + 1]]:
-            if not _may_hold(present, value):
+            if not may_hold(present, value):
                 continue
             slot = value >> np.uint32(shift)
             for k in range(directory[slot], directory[slot + np.uint32(1)]):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.digests import Rows
-from dedupver.index import codes, hnsw, sequences, sets
+from dedupver.index import codes, fields, hnsw, sample, sequences, sets
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
@@ -124,12 +124,42 @@ class _Sequences:
         return near
 
 
+class _Fields:
+    """Rows of tables: the weighted mean of their fields' similarities."""
+
+    def comparable(self, kind: Kind, segment: Segment) -> Rows:
+        return fields.comparable(*fielded(kind, segment))
+
+    def similarity(  # noqa: PLR0913, PLR0917 - as Structure has it
+        self, kind: Kind, a: Segment, ai: Rows, b: Segment, bi: Rows, at_least: float
+    ) -> Scores:
+        (mine, how), (theirs, _) = fielded(kind, a), fielded(kind, b)
+        return fields.similarity(mine, ai, theirs, bi, how, at_least)
+
+    def nearest(self, kind: Kind, new: Segment, chosen: Rows, floor: float, cap: int) -> Nearest:
+        mine, how = fielded(kind, new)
+        inverted = sample.Sample.of(mine, chosen, how)
+
+        def near(segment: Segment) -> Pairs:
+            own = chosen if segment is new else None
+            return sample.neighbours(inverted, fielded(kind, segment)[0], how, floor=floor, cap=cap, own=own)
+
+        return near
+
+
 STRUCTURES: Final[dict[str, Structure]] = {
     "sets": _Sets(),
     "codes": _Codes(),
     "vectors": _Vectors(),
     "sequences": _Sequences(),
+    "fields": _Fields(),
 }
+
+
+def fielded(kind: Kind, segment: Segment) -> tuple[fields.Fields, fields.Comparison]:
+    """Return a segment's rows, and how they are compared."""
+    numbers = segment.array(f"{kind.modality}.numbers", np.empty((segment.size(kind.modality), 0)))
+    return fields.Fields.of(segment.sets(kind.modality), numbers), fields.Comparison.of(segment.rows())
 
 
 def _by_pair(  # noqa: PLR0913, PLR0917 - a measurement has this many settings

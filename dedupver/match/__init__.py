@@ -15,12 +15,12 @@ from dedupver import links, store
 from dedupver.digests import Digests, Rows, order, to_column
 from dedupver.index import recall
 from dedupver.index.segment import Index, Segment
-from dedupver.match import codes, sequences, sets, vectors
+from dedupver.match import codes, fields, sequences, sets, vectors
 from dedupver.match.found import Findings, Found, Hot, Job, Span
 from dedupver.schema import EVIDENCE, HOT, MATCH, RECALL, SPAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from dedupver import params
@@ -30,6 +30,7 @@ SEARCHES: Final[dict[str, Callable[[str, Job], Findings]]] = {
     "codes": codes.search,
     "vectors": vectors.search,
     "sequences": sequences.search,
+    "fields": fields.search,
 }
 """What finds the matches of a kind, by the structure of its fingerprints."""
 
@@ -37,13 +38,18 @@ TABLES: Final = {"matches": MATCH, "hot": HOT, "spans": SPAN}
 """What a segment says of its contents."""
 
 
-def write_segment(prints: Path, base: Index, settings: params.Match, out: Path) -> tuple[dict[str, Any], pa.Table]:
-    """Make `out` the segment of the fingerprints in `prints`; return counts and the measured recall (RECALL)."""
+def write_segment(
+    prints: Path, base: Index, settings: params.Match, out: Path, built_with: Mapping[str, Any]
+) -> tuple[dict[str, Any], pa.Table]:
+    """Make `out` the segment of the fingerprints in `prints`; return counts and the measured recall (RECALL).
+
+    `built_with` holds the settings of the index that it is to be part of.
+    """
     out.mkdir(parents=True)
     for path in sorted(prints.glob("*.npy")):
         links.link(path, out / path.name, "share")
     links.link(prints / "contents.parquet", out / "contents.parquet", "share")
-    job = Job(Segment(out), base, settings)
+    job = Job(Segment(out, built_with=built_with), base, settings)
     counts = _write_matches(job)
     return counts, _recall(job)
 

@@ -19,8 +19,8 @@ Offsets = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-NONE, STRING, NUMBER, OTHER = range(4)
-"""No value; a string; a number as it is written; a value of a type that no field takes."""
+NONE, STRING, NUMBER, OTHER, BOOLEAN = range(5)
+"""No value; a string; a number as it is written; a value of a type that no field takes; true or false in letters."""
 
 INT: Any = np.int64  # in compiled code, where int() would leave a number unsigned
 _ONE: Final = np.uint64(1)
@@ -29,7 +29,7 @@ _ONE: Final = np.uint64(1)
 class Cells(NamedTuple):
     """n values of one column."""
 
-    values: pa.LargeStringArray  # null where the kind is neither STRING nor NUMBER
+    values: pa.LargeStringArray  # null where the kind is NONE or OTHER
     kinds: npt.NDArray[np.uint8]  # (n,)
 
     def lengths(self) -> Offsets:
@@ -68,7 +68,7 @@ class Sink(NamedTuple):
 
     def _column(self, i: int) -> Cells:
         kinds = np.ascontiguousarray(self.kinds[:, i])
-        given = (kinds == STRING) | (kinds == NUMBER)
+        given = (kinds != NONE) & (kinds != OTHER)
         valid = None if given.all() else pa.py_buffer(np.packbits(given, bitorder="little"))
         buffers = [valid, pa.py_buffer(self.offsets[i]), pa.py_buffer(self.data[i])]
         return Cells(pa.Array.from_buffers(pa.large_string(), len(kinds), buffers), kinds)

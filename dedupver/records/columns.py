@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.records.cells import NONE, STRING
+from dedupver.records import objects
+from dedupver.records.cells import NONE, NUMBER, OTHER, STRING
 from dedupver.records.paths import SPLITS
-from dedupver.records.tables import as_float
+from dedupver.records.tables import NO_NUMBERS, as_float
 from dedupver.schema import raw_schema
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 SOLID: Final = r"[^\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 """Any character that Python does not call white space."""
 
+_UNSAID: Final = pa.array([sign + word for sign in ("", "-") for word in sorted(NO_NUMBERS)], pa.large_string())
+"""As Arrow spells numbers that are none; JSON Lines with such are not plain."""
+
 
 def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -> pa.RecordBatch:
     """Return the records (schema.raw_schema) of the rows from number `first` on; `found` holds columns by name.
@@ -32,8 +36,14 @@ def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -
     n, names = len(plain), table.columns
     for column in table.blobs:
         plain &= _missing(found.get(column), n)
-    plain &= ~np.logical_and.reduce([_missing(found.get(column), n) for column in table.texts], initial=True)
+    rows = {
+        part: _row({name: found.get(name) for name in columns}, table, plain) for part, columns in table.rows.items()
+    }
+    nothing = [_missing(found.get(column), n) for column in table.texts]
+    nothing += [row.is_null().to_numpy(zero_copy_only=False) for row in rows.values()]
+    plain &= ~np.logical_and.reduce(nothing, initial=True)
     fields = {
+        **rows,
         "path": pa.repeat(table.path, n),
         "row": pa.array(np.arange(first, first + n)),
         "role": pa.repeat(table.role, n),
@@ -66,6 +76,26 @@ def _text(cells: Cells | None, limit: int, plain: Mask) -> pa.Array | None:
     solid = pc.match_substring_regex(cells.values, SOLID).fill_null(False).to_numpy(zero_copy_only=False)
     plain &= (cells.kinds == NONE) | ((cells.kinds == STRING) & solid & (cells.lengths() <= limit))
     return cells.values.cast(pa.large_binary())
+
+
+def _row(found: Mapping[str, Cells | None], table: Table, plain: Mask) -> pa.LargeBinaryArray:
+    """Return the objects made of some columns, null where none has a value."""
+    n, columns = len(plain), {}
+    for name, cells in found.items():
+        if cells is not None:
+            plain &= cells.kinds != OTHER
+            if (number := cells.kinds == NUMBER).any():
+                plain &= ~(number & _in(cells.values, _UNSAID))
+            columns[name] = objects.spans(cells, cells.kinds != NONE)
+    data, edges = objects.lines(columns, n)
+    sizes = np.diff(edges)
+    plain &= sizes <= table.params.max_row_bytes
+    valid = pa.py_buffer(np.packbits(sizes > 0, bitorder="little"))
+    return pa.Array.from_buffers(pa.large_binary(), n, [valid, pa.py_buffer(edges), pa.py_buffer(data)])
+
+
+def _in(values: pa.LargeStringArray, words: pa.Array) -> Mask:
+    return pc.is_in(values, words).to_numpy(zero_copy_only=False)
 
 
 def _strings(cells: Cells | None, otherwise: str | None, n: int) -> pa.Array:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.compiled import njit
-from dedupver.records.cells import INT, NONE, NUMBER, OTHER, STRING, Sink, copy_run, marks
+from dedupver.records.cells import BOOLEAN, INT, NONE, NUMBER, OTHER, STRING, Sink, copy_run, marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,16 +165,17 @@ def _scalar(data: Bytes, i: int, sink: Sink, row: int, field: int) -> int:
     if data[i] == _QUOTE:
         kind = STRING
         i, size = _string(data, i + 1, sink.data[field], size)
-    elif data[i] == _MINUS or _DIGIT[data[i]]:
-        kind, begin = NUMBER, i
-        i = _number(data, i)
-        for k in range(begin, i):
-            sink.data[field, size] = data[k]
-            size += 1
     elif data[i] == _N:
         kind, i = NONE, _word(data, i, _NULL)
     else:
-        kind, i = OTHER, _word(data, i, _TRUE if data[i] == _T else _FALSE)
+        kind, begin = NUMBER, i
+        if data[i] == _MINUS or _DIGIT[data[i]]:
+            i = _number(data, i)
+        else:
+            kind, i = BOOLEAN, _word(data, i, _TRUE if data[i] == _T else _FALSE)
+        for k in range(begin, i):
+            sink.data[field, size] = data[k]
+            size += 1
     if i == _FAIL:
         return _FAIL
     sink.kinds[row, field] = kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -34,6 +35,7 @@ class Separated:
         self.delimiter = delimiter
         self._names = cells(header, delimiter)
         self._blobs, self._texts = table.blobs, table.texts
+        self._other = [*table.texts, *itertools.chain.from_iterable(table.rows.values())]
 
     def blank(self, line: bytes) -> bool:
         """Return whether a record is an empty line."""
@@ -50,7 +52,7 @@ class Separated:
             raise Unreadable("bad_row", f"{len(fields)} fields, the header has {len(self._names)}")
         row: dict[str, object] = dict(zip(self._names, fields, strict=True))
         blob = any(row.get(name) for name in self._blobs)
-        if blob or any(row.get(name) for name in self._texts):
+        if blob or any(row.get(name) for name in self._other):
             for name, part in self._texts.items():
                 if not row.get(name) and not (blob and part == CAPTION):
                     row.pop(name, None)
@@ -62,7 +64,8 @@ class Separated:
         for name in found.keys() & self._blobs.keys():
             found[name] = found[name].without(found[name].lengths() == 0)
         texts = [name for name in self._texts if name in found]
-        filled = np.logical_or.reduce([np.zeros(len(plain), np.bool_), *(found[name].lengths() > 0 for name in texts)])
+        others = [found[name].lengths() > 0 for name in self._other if name in found]
+        filled = np.logical_or.reduce([np.zeros(len(plain), np.bool_), *others])
         for name in texts:  # rows with a blob are `parse`'s business
             found[name] = found[name].without((found[name].lengths() == 0) & filled)
         return found

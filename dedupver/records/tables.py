@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from dedupver.records import objects
 from dedupver.records.paths import SPLITS, beside, role_of, source_of, split_of
 from dedupver.records.payload import of_bytes, of_file
 from dedupver.records.record import Raw
@@ -32,8 +34,12 @@ FOLDER: Final = "file_name"
 There `image_file_name` names the file of a part `image`, where a row has several.
 """
 
-BLOBS: Final = tuple(modality for modality in MODALITIES if modality != "text")
+BLOBS: Final = tuple(modality for modality in MODALITIES if modality not in {"text", "row"})
 """Modalities of which a value is bytes, or the name of a file that holds them."""
+
+
+NO_NUMBERS: Final = frozenset({"nan", "inf", "infinity"})
+"""What a Number may say that is none, in lower case and less its sign."""
 
 
 class Number(str):
@@ -45,10 +51,10 @@ class Number(str):
 class Table:
     """How the rows of one file become records.
 
-    A row is a mapping of column names to values: None, str, Number, bytes (an image), a mapping of `bytes` and `path`
-    (an image as Hugging Face stores it), or anything else, which no field of ours takes.
+    A row is a mapping of column names to values: None, str, Number, bool, bytes (an image), a mapping of `bytes` and
+    `path` (an image as Hugging Face stores it), or anything else, which no field of ours takes.
     `texts` and `blobs` map the columns of parts, which a file may or may not have, to these parts; the column FOLDER
-    has no part of its own: the name in it says which.
+    has no part of its own: the name in it says which. `rows` maps parts that are made of several columns to these.
     """
 
     def __init__(self, root: Path, path: str, source: params.Source) -> None:
@@ -57,7 +63,9 @@ class Table:
         self.file = root / path
         self.columns = source.columns
         self.longest = max(LONGEST_FACTOR * source.max_text_bytes, 1 << 20)
-        columns = {part: column for part in source.parts if (column := self.columns.of(part)) is not None}
+        self.rows = {part: several for part in source.parts_of("row") if (several := self.columns.of_row(part))}
+        single = (part for part in source.parts if source.parts[part] != "row")
+        columns = {part: column for part in single if (column := self.columns.of(part)) is not None}
         self.texts = {column: part for part, column in columns.items() if source.parts[part] == "text"}
         self.blobs = {column: part for part, column in columns.items() if source.parts[part] in BLOBS}
         stem = PurePosixPath(path).name.partition(".")[0].lower()
@@ -78,6 +86,13 @@ class Table:
                 f"{self.path} has no column of a text, an image or another part: it has {listed}, "
                 f"params name {wanted}. Set source.columns.text, .image or another part's to the name in the file"
             )
+        for part, wanted_columns in self.rows.items():
+            lacking = ", ".join(repr(name) for name in wanted_columns if name not in columns)
+            if lacking and not set(wanted_columns).isdisjoint(columns):  # with none of them it has no such part
+                raise SourceError(
+                    f"{self.path} has no column {lacking}, which source.columns.{part} names: it has {listed}. "
+                    f"Add it, or take it out of source.columns.{part} (a change needs `version.base: none`)"
+                )
         if self.columns.id is not None and self.columns.id not in columns:
             raise SourceError(
                 f"{self.path} has no column {self.columns.id!r}, which source.columns.id names: it has {listed}. "
@@ -89,7 +104,7 @@ class Table:
 
     def parts(self) -> set[str]:
         """Return the names of columns that may hold a part."""
-        return {*self.texts, *self.blobs}
+        return {*self.texts, *self.blobs, *itertools.chain.from_iterable(self.rows.values())}
 
     def used(self) -> set[str]:
         """Return the names of all columns that are read."""
@@ -131,6 +146,10 @@ class Table:
         for column, part in self.blobs.items():
             if not self._put_remote(raw, part, row.get(column)):
                 self._put_blob(raw, part, _blob(row.get(column), part or column))
+        for part, columns in self.rows.items():
+            values = {name: value for name in columns if (value := _value(row.get(name), name))}
+            if values:
+                raw.parts[part] = _sized(objects.line(values), part, self.params.max_row_bytes)
         if not raw.parts and not raw.remote:
             raise Unreadable("no_content", f"no value in any of {', '.join(sorted(self.parts()))}")
 
@@ -248,6 +267,23 @@ def _valid(value: str | bytes, field: str) -> str:
     except UnicodeError as error:
         raise Unreadable("bad_utf8", f"{field}: a byte that is no UTF-8, or a lone surrogate") from error
     return str(value)
+
+
+def _value(value: object, field: str) -> str:
+    """Return what a field of a row says, as it is written; empty where it says nothing."""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if not isinstance(value, str | bytes):
+        raise Unreadable("wrong_type", f"{field}: a {_type(value)}, not a string, a number or a boolean")
+    if isinstance(value, Number) and value.lower().lstrip("-") in NO_NUMBERS:
+        raise Unreadable("bad_number", f"{field}: {value} is no finite number")
+    return _valid(value, field)
+
+
+def _sized(data: bytes, part: str, limit: int) -> bytes:
+    if len(data) > limit:
+        raise Unreadable("huge_row", f"{part}: {len(data)} bytes, the limit is {limit}")
+    return data
 
 
 def _id(value: object) -> str:

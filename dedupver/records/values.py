@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dedupver.records.cells import NONE, NUMBER, OTHER, STRING, Cells, decoded
+from dedupver.records.cells import BOOLEAN, NONE, NUMBER, OTHER, STRING, Cells, decoded
 from dedupver.records.tables import Number
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def cells(array: pa.Array) -> tuple[Cells, Mask]:
         strings, good = decoded(array.cast(pa.large_binary()))
         return Cells(strings, _kinds(_valid(array), STRING)), good
     everything = np.ones(len(array), np.bool_)
+    if pa.types.is_boolean(array.type):
+        return Cells(array.cast(pa.large_string()), _kinds(_valid(array), BOOLEAN)), everything
     try:
         return Cells(_spelled(array).cast(pa.large_string()), _kinds(_valid(array), NUMBER)), everything
     except pa.ArrowException:
@@ -156,6 +158,8 @@ def _each(array: pa.Array) -> Sequence[object]:
         return _as_bytes(array)
     if is_image(array.type):
         return _images(array)
+    if pa.types.is_boolean(array.type):
+        return array.to_pylist()
     try:
         return [None if value is None else Number(value) for value in _spelled(array).to_pylist()]
     except pa.ArrowException:

@@ -1,0 +1,71 @@
+"""Two rows of tables beside each other, field by field: what `dedupver explain` shows of one that was dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dedupver.digests import of_list
+from dedupver.index import fields
+from dedupver.index.structures import fielded
+from dedupver.records import plan, read
+from dedupver.schema import EVIDENCE, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dedupver.index.segment import Index
+    from dedupver.project import Project
+
+KIND: Final = "row"
+Decision = dict[str, Any]
+"""A row of the schema DECISION, digests in hex."""
+
+
+def beside(project: Project, index: Index, mine: Decision, its: Decision) -> list[dict[str, Any]]:
+    """Return part, field, values and similarity of each field of each part of modality row that both records have.
+
+    Values are those of the source, null where it is not what was judged; a similarity is null where one has no value.
+    """
+    found = []
+    for part in (part["part"] for part in mine["parts"] if part["modality"] == EVIDENCE[KIND].modality):
+        contents = [_digest(record, part, "content") for record in (mine, its)]
+        values = [_values(project, record, part) for record in (mine, its)]
+        for name, similarity in _alike(index, contents):
+            told = {"mine": values[0].get(name), "its": values[1].get(name), "similarity": similarity}
+            found.append({"part": part, "field": name, **told})
+    return found
+
+
+def _alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, float | None]]:
+    what = EVIDENCE[KIND]
+    digests = of_list([bytes.fromhex(content) for content in contents if content])
+    segment, row = index.locate(what.modality, digests)
+    if len(digests) == 2 and (segment >= 0).all():
+        (a, how), (b, _) = (fielded(what, index.segments[at]) for at in segment)
+        names = sorted(index.segments[segment[0]].rows().fields)
+        yield from zip(names, fields.by_field(a, int(row[0]), b, int(row[1]), how), strict=True)
+
+
+def _values(project: Project, record: Decision, part: str) -> dict[str, str]:
+    """Return the values of a record as the source has them, if their bytes are those that were judged."""
+    source = project.params.source
+    root = project.batch(record["version"]) if source.mode == "append" else project.raw
+    with contextlib.suppress(SourceError):
+        tasks = [task for task in plan(root, source) if task.paths[0] == record["path"]]
+        before = [task for task in tasks if task.first_row <= record["row"]]
+        for batch in read(root, before[-1], source) if before else ():
+            at = np.flatnonzero(batch["row"].to_numpy() == record["row"])
+            data = batch[part][at[0]].as_py() if len(at) else None
+            if data and hashlib.sha256(data).hexdigest() == _digest(record, part, "sha256"):
+                values: dict[str, str] = json.loads(data)
+                return values
+    return {}
+
+
+def _digest(record: Decision, part: str, digest: str) -> str | None:
+    return next((each[digest] for each in record["parts"] if each["part"] == part), None)
