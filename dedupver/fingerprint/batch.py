@@ -18,6 +18,7 @@ from dedupver.fingerprint.passages import passages
 from dedupver.fingerprint.prints import Prints
 from dedupver.fingerprint.remotes import Remotes, fetched, remotes
 from dedupver.fingerprint.rows import Found, Part, unnamed
+from dedupver.fingerprint.strings import Strings
 from dedupver.schema import CONTENT, PASSAGES, SIZES, UNNAMED, Unreadable
 
 if TYPE_CHECKING:
@@ -137,9 +138,13 @@ class _Work:
             self.looks[modality] = open_look(modality, self.settings, self.sinks[modality])
         look, new = self.looks[modality], parts.take(fresh)
         found.put(fresh, fetched(new, modality, look, self.sinks[modality]) if isinstance(new, Remotes) else look(new))
-        if modality == "text" and self.settings.text.passages and not isinstance(new, Remotes):  # those are let go
+        if modality == "text" and isinstance(parts, Strings):  # remote ones are let go by now
             readable = fresh[found.verdict[fresh] < 0]
-            number(self.passages.number, [sha256[row] for row in readable])
-            least = self.settings.text.passages
-            self.passages.add(dict(passages(parts.take(readable), least)._asdict()))
+            self._count_passages([sha256[row] for row in readable], parts.take(readable))
         return found
+
+    def _count_passages(self, sha256: list[bytes], texts: Strings) -> None:
+        least = self.settings.text.passages
+        if least:
+            number(self.passages.number, sha256)
+            self.passages.add(dict(passages(texts, least)._asdict()))

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.compiled import njit
+from dedupver.fingerprint.hashes import mix64
 from dedupver.fingerprint.normal import normal_forms
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.strings import Strings
-from dedupver.fingerprint.text import FNV_OFFSET, FNV_PRIME, mix64
+from dedupver.fingerprint.text import FNV_OFFSET, FNV_PRIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
