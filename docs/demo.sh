@@ -30,8 +30,9 @@ dvc init --quiet
 dvc config core.analytics false
 dvc config core.check_update false
 say dedupver init
-# which columns of the tables make a row that is compared
+# which columns of the tables make a row that is compared, and how those are compared that are no texts
 say sed -i.before 's/fields: null /fields: [name, city, country, lat, lon] /' params.yaml
+say sed -i.before 's/fields: {} /fields: {lat: {compare: number, tolerance: 0.01}, lon: {compare: number, tolerance: 0.01}} /' params.yaml
 rm params.yaml.before
 release v1
 
