@@ -288,7 +288,7 @@ def test_values_that_are_none_are_quarantined_by_field(tmp_path: Path) -> None:
     root = projects.build(projects.create(tmp_path, made, **GIVEN))
     found = projects.decisions(root)
     assert [found[n]["code"] for n in "abcd"] == [None, "bad_number", "bad_date", "empty_row"]
-    assert found["b"]["detail"].startswith("size: 'many' is no number")
+    assert found["b"]["detail"].startswith("fields: size: 'many' is no number")
     assert projects.metrics(root, "fingerprint")["quarantined"] == 3
 
 

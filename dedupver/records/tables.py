@@ -151,7 +151,8 @@ class Table:
             if values:
                 raw.parts[part] = _sized(objects.line(values), part, self.params.max_row_bytes)
         if not raw.parts and not raw.remote:
-            raise Unreadable("no_content", f"no value in any of {', '.join(sorted(self.parts()))}")
+            held = self.parts() & row.keys() or self.parts()
+            raise Unreadable("no_content", f"no value in any of {', '.join(sorted(held))}")
 
     def _put_remote(self, raw: Raw, part: str, value: object) -> bool:
         """Put the object elsewhere that a value names; return whether it is about one, or about none."""
