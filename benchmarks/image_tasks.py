@@ -26,7 +26,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from benchmarks.tasks import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 LARGEST: Final = 4_000_000  # pixels of a drawing; a few of 170 million would outweigh all others
 LONGEST: Final = 2048  # pixels of a photograph's longer side
@@ -154,14 +154,14 @@ def drawings(work: Path) -> list[Path]:
     return list(_fitting(path for source in DRAWINGS for path in _unpack(source, work)))
 
 
-def _unpack(source: Source, work: Path) -> list[Path]:
+def _unpack(source: Source, work: Path, suffixes: Collection[str] = (".png", ".jpg")) -> list[Path]:
     place = work / "unpacked" / source.package
     if not place.exists():
         building = place.with_name(f".{place.name}")
         building.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["dpkg-deb", "-x", str(source.fetch(work)), str(building)], check=True, stdout=sys.stderr)
         building.rename(place)
-    return sorted(p for p in place.rglob("*") if p.suffix in {".png", ".jpg"} and p.is_file() and not p.is_symlink())
+    return sorted(p for p in place.rglob("*") if p.suffix in suffixes and p.is_file() and not p.is_symlink())
 
 
 def _installed() -> Iterator[Path]:

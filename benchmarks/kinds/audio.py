@@ -8,8 +8,10 @@ and of some prompts. Two files are a true pair where they are of one recording; 
 that correlate at .999 and more are one (two have two names each).
 Snippets of the music, 5 s each, lie at known places in two files each, between French prompts that are nowhere else.
 
-Chromaprint is what `fpcalc -raw` (Debian: libchromaprint-tools, if it is installed) prints, compared as its users do:
-1 - bit error rate at the best offset, times the share of the longer one that overlaps. `md5` is of decoded samples.
+Chromaprint is what `fpcalc -raw` prints (Debian: libchromaprint-tools, if it is installed), compared in the two ways that
+are usual: by the bits that agree at the best offset, out of the longer; and as pyacoustid does, by the codes that differ in
+at most 2 bits, out of the shorter. What is shorter than 2.6 s has no print, so the last table is of those that have one,
+as has their original. `md5` is of decoded samples.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,12 +35,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.bench import machine
+from benchmarks.kinds import chromaprint
 from benchmarks.project import lay_out
 from benchmarks.tasks import Source
 from dedupver import pipeline
 from dedupver.digests import numbered
-from dedupver.fingerprint.ragged import Ragged
-from dedupver.index.sequences import similarity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +59,7 @@ SNIPPETS: Final = 40
 SNIPPET: Final = 5  # seconds
 FLOOR: Final = 0.7
 THRESHOLDS: Final = (0.7, 0.75, 0.8, 0.85, 0.9)
+WAYS: Final = {"errors": THRESHOLDS, "codes": (0.3, 0.4, 0.5, 0.6, 0.7)}
 
 
 def main() -> None:
@@ -67,10 +68,17 @@ def main() -> None:
     data, truth, placed = prepare()
     results: dict[str, Any] = {"machine": machine(), "files": len(truth), "snippets": len(placed) // 2}
     results["made"] = dict(collections.Counter(made for _, made in truth.values()))
-    results |= ours(data, truth, placed)
+    told, scores = ours(data, truth, placed)
+    results |= told
     results["peers"] = {"md5 of samples": by_samples(truth)}
     if shutil.which("fpcalc"):
-        results["peers"]["chromaprint"] = by_chromaprint(data, truth)
+        found = chromaprint.compared([data / name for name in truth])
+        long = _printed(truth, set(found["printed"]))
+        results["printed"] = {"of": len(found["printed"]), "files": len(long), "seconds": found["seconds"]}
+        results["long"] = {"dedupver": _counted(scores, long)}
+        for way, levels in WAYS.items():
+            results["peers"][f"chromaprint, {way}"] = _counted(found["scores"][way], truth, levels)
+            results["long"][f"chromaprint, {way}"] = _counted(found["scores"][way], long, levels)
     (RESULTS / "audio.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (RESULTS / "audio.md").write_text(markdown(results), encoding="utf-8")
     sys.stdout.write(markdown(results))
@@ -212,8 +220,10 @@ def _encoded(samples: Samples, suffix: str) -> bytes:
 # what is found
 
 
-def ours(data: Path, truth: dict[str, tuple[str, str]], placed: dict[str, Any]) -> dict[str, Any]:
-    """Run dedupver with a low floor, and count at every threshold."""
+def ours(
+    data: Path, truth: dict[str, tuple[str, str]], placed: dict[str, Any]
+) -> tuple[dict[str, Any], dict[Pair, float]]:
+    """Run dedupver with a low floor, and count at every threshold; also the scores."""
     root = WORK / "audio" / "project"
     shutil.rmtree(root, ignore_errors=True)
     given = {"match.floor.audio": FLOOR, "source.columns.id": None, "engine.workers": 2}
@@ -237,7 +247,7 @@ def ours(data: Path, truth: dict[str, tuple[str, str]], placed: dict[str, Any]) 
             scores[a, b] = row["score"]
     metrics = json.loads((root / "metrics/match.json").read_text())
     spans = _spans(pq.read_table(segment / "spans.parquet"), by_digest, holders, placed)
-    return {
+    told = {
         "seconds": seconds,
         "index_bytes": sum(p.stat().st_size for p in segment.rglob("*") if p.is_file()),
         "hours": round(pc.sum(decisions["millis"]).as_py() / 3.6e6, 3),
@@ -248,9 +258,12 @@ def ours(data: Path, truth: dict[str, tuple[str, str]], placed: dict[str, Any]) 
         "decisions": _decided(decisions, truth),
         "spans": spans,
     }
+    return told, scores
 
 
-def _counted(scores: dict[Pair, float], truth: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def _counted(
+    scores: dict[Pair, float], truth: dict[str, tuple[str, str]], levels: tuple[float, ...] = THRESHOLDS
+) -> dict[str, Any]:
     """Count at each threshold the edits whose original is found, the pairs that are false, and precision."""
     best: dict[str, float] = collections.defaultdict(float)
     true, false = [], []
@@ -265,7 +278,7 @@ def _counted(scores: dict[Pair, float], truth: dict[str, tuple[str, str]]) -> di
         if what != "original":
             made[what].append(best[name])
     table = {}
-    for threshold in THRESHOLDS:
+    for threshold in levels:
         right, wrong = (sum(score >= threshold for score in found) for found in (true, false))
         recall = {what: round(float(np.mean(np.array(found) >= threshold)), 4) for what, found in made.items()}
         table[str(threshold)] = {"recall": recall, "true": right, "false": wrong}
@@ -318,42 +331,21 @@ def by_samples(truth: dict[str, tuple[str, str]]) -> dict[str, Any]:
     return _counted({pair: 1.0 for held in digests.values() for pair in itertools.combinations(held, 2)}, truth)
 
 
-def by_chromaprint(data: Path, truth: dict[str, tuple[str, str]]) -> dict[str, Any]:
-    """Print with fpcalc, and compare all pairs."""
-    started = time.monotonic()
-    with ThreadPoolExecutor(2) as pool:
-        prints = list(pool.map(lambda name: _printed(data / name), truth))
-    printed = time.monotonic() - started
-    names = [name for name, codes in zip(truth, prints, strict=True) if len(codes)]
-    codes = Ragged.of_rows([codes for codes in prints if len(codes)])
-    left, right = np.triu_indices(len(names), 1)
-    sizes = codes.sizes
-    near = np.minimum(sizes[left], sizes[right]) >= FLOOR * np.maximum(sizes[left], sizes[right])
-    left, right = left[near], right[near]
-    score = similarity(codes, left, codes, right, FLOOR)
-    good = np.flatnonzero(score >= FLOOR)
-    scores = {(names[left[i]], names[right[i]]): float(score[i]) for i in good}
-    told = {"printed": len(names), "seconds": round(printed, 1)}
-    return told | _counted(scores, truth)
-
-
-def _printed(path: Path) -> npt.NDArray[np.uint32]:
-    command = ["fpcalc", "-raw", "-json", "-length", "0", str(path)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if not done.stdout:  # it calls the end of some formats an error
-        return np.empty(0, np.uint32)
-    return np.array(json.loads(done.stdout)["fingerprint"], np.int64).astype(np.uint32)
+def _printed(truth: dict[str, tuple[str, str]], printed: set[str]) -> dict[str, tuple[str, str]]:
+    """Return the files that have a print, and whose original has one."""
+    originals = {said[0] for name, said in truth.items() if said[1] == "original" and name in printed}
+    return {name: said for name, said in truth.items() if name in printed and said[0] in originals}
 
 
 def markdown(results: dict[str, Any]) -> str:
     """Return the page."""
     lines = [f"# Sounds: {results['files']:,} files, {results['hours']} hours; {results['machine']['processor']}", ""]
     tools = {"dedupver": results["found"], **results["peers"]}
+    for name, found in results.get("long", {}).items():
+        tools[f"{name}: {results['printed']['files']:,} files with a print"] = found
     for tool, found in tools.items():
-        shown = [t for t in map(str, THRESHOLDS) if t in found][-1 if tool.startswith("md5") else 0 :]
+        shown = list(found)[-1 if tool.startswith("md5") else 0 :]
         lines += [f"## {tool}", ""]
-        if "printed" in found:
-            lines += [f"{found['printed']:,} of the files are long enough for a code.", ""]
         lines += ["| recall of | " + " | ".join(f"≥ {t}" for t in shown) + " |", "|---" + "|---:" * len(shown) + "|"]
         lines += [
             f"| {what} | " + " | ".join(f"{found[t]['recall'][what]:.3f}" for t in shown) + " |"

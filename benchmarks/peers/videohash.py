@@ -29,4 +29,4 @@ if 2 * len(hashes) < len(sys.argv):
     raise SystemExit("more than half of the videos could not be read")
 pairs = [(a, b) for a, b in itertools.combinations(hashes, 2) if (hashes[a] ^ hashes[b]).bit_count() <= 0.15 * 64]
 shutil.rmtree(place)
-print(json.dumps(pairs))
+print(json.dumps({"hashed": len(hashes), "pairs": pairs}))
