@@ -81,6 +81,7 @@ class Source(Section):
     max_audio_bytes: Positive = 500_000_000
     max_video_bytes: Positive = 20_000_000_000
     max_row_bytes: Positive = 1_000_000
+    max_vector_bytes: Positive = 1_000_000
     max_json_depth: Positive = 100
     max_unpacked_bytes: Positive = 100_000_000_000
 
@@ -206,6 +207,12 @@ class Row(Section):
     min_compared: Similarity = 0.5
 
 
+class Vector(Section):
+    """Vectors that the source brings along."""
+
+    dim: Positive | None = None
+
+
 class Fingerprint(Section):
     """The fingerprints to compute; they are part of the index, so a change needs `version.base: none`."""
 
@@ -214,6 +221,7 @@ class Fingerprint(Section):
     audio: Audio = Audio()
     video: Video = Video()
     row: Row = Row()
+    vector: Vector = Vector()
 
 
 class ByEvidence(Section):
@@ -228,6 +236,7 @@ class ByEvidence(Section):
     image_embedding: Similarity
     text_simhash: Similarity
     row: Similarity
+    vector: Similarity
 
     def of(self, kind: str) -> float:
         """Return the similarity of a kind that EVIDENCE names."""
@@ -246,6 +255,7 @@ class Floor(ByEvidence):
     image_embedding: Similarity = 0.9
     text_simhash: Similarity = 0.875
     row: Similarity = 0.6
+    vector: Similarity = 0.9
 
 
 class Thresholds(ByEvidence):
@@ -260,6 +270,7 @@ class Thresholds(ByEvidence):
     image_embedding: Similarity = 0.98
     text_simhash: Similarity = 0.95
     row: Similarity = 0.8
+    vector: Similarity = 0.98
 
 
 class Span(Section):
@@ -324,7 +335,16 @@ class Match(Section):
 
 Criterion = Literal["first", "largest", "longest", "newest", "source", "quality"]
 Similar = Literal[
-    "text", "image", "audio", "video", "video_sound", "text_embedding", "image_embedding", "text_simhash", "row"
+    "text",
+    "image",
+    "audio",
+    "video",
+    "video_sound",
+    "text_embedding",
+    "image_embedding",
+    "text_simhash",
+    "row",
+    "vector",
 ]
 
 
@@ -332,7 +352,7 @@ class Dedup(Section):
     """What counts as a duplicate, and which of two duplicates stays."""
 
     thresholds: Thresholds = Thresholds()
-    similar: tuple[Similar, ...] = ("text", "image", "audio", "video", "image_embedding", "row")
+    similar: tuple[Similar, ...] = ("text", "image", "audio", "video", "image_embedding", "row", "vector")
     rules: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"every": "similar"},)
     caps: dict[str, Positive] = Field(default_factory=dict)
     history: Literal["frozen", "rejudge"] = "frozen"

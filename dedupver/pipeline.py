@@ -11,6 +11,7 @@ Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import shutil
 import sys
@@ -29,6 +30,7 @@ from dedupver.resolve import spans, words
 from dedupver.schema import (
     BROUGHT,
     DECISION,
+    EVIDENCE,
     MATCH,
     RECALL,
     RECORD,
@@ -59,6 +61,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
     with store.building(project.build / "fingerprint") as out:
         parts = out / "parts"
         plan = {version: _chunks(project, root, base, parts / version) for version, root in batches.items()}
+        plan = _dimensioned(plan, base)
         chunks = [chunk for each in plan.values() for chunk in each]
         sizes = _sizes(chunks)
         workers = project.params.engine.workers or (1 if sum(sizes) < SMALL else 0)
@@ -323,6 +326,24 @@ def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[Chunk]
         Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}", answers)
         for number, task in enumerate(records.plan(root, given.source))
     ]
+
+
+def _dimensioned(plan: dict[str, list[Chunk]], base: Index) -> dict[str, list[Chunk]]:
+    """Settle how many numbers vectors have, where params do not: as many as the base's, or as the first."""
+    from dedupver import records
+
+    chunks = [chunk for each in plan.values() for chunk in each]
+    if not chunks or chunks[0].settings.vector.dim or not chunks[0].source.parts_of("vector"):
+        return plan
+    known = [segment.every(EVIDENCE["vector"]).shape[1] for segment in base.segments if segment.size("vector")]
+    first = (records.dimension(chunk.root, chunk.task, chunk.source) for chunk in chunks)
+    dim = known[-1] if known else next(filter(None, first), None)
+    settings = chunks[0].settings.model_copy(
+        update={"vector": chunks[0].settings.vector.model_copy(update={"dim": dim})}
+    )
+    return {
+        version: [dataclasses.replace(chunk, settings=settings) for chunk in each] for version, each in plan.items()
+    }
 
 
 def _chunk_name(chunk: Chunk) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """The version of every file format written here; a file of another format is refused."""
 
-MODALITIES: Final = ("text", "image", "audio", "video", "row")
+MODALITIES: Final = ("text", "image", "audio", "video", "row", "vector")
 """What a part can be: how it is read, normalised and fingerprinted."""
 
 STREAMED: Final = frozenset({"audio", "video"})
@@ -31,6 +31,7 @@ PARTS: Final = {
     "audio": "audio",
     "video": "video",
     "fields": "row",
+    "vector": "vector",
 }
 """Part name → modality, unless `source.parts` says otherwise. A record holds one or more parts, each at most once."""
 
@@ -56,6 +57,7 @@ EVIDENCE: Final = {
     "video": Kind("video", "frames", "sequences"),
     "video_sound": Kind("video", "sound", "sequences"),
     "row": Kind("row", "agreement", "fields"),
+    "vector": Kind("vector", "cosine", "vectors"),
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 

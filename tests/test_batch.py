@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import math
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ from dedupver.fingerprint.strings import Strings
 from dedupver.fingerprint.text import shingle_sets
 from dedupver.schema import CONTENT, Unreadable, raw_schema
 
-SETTINGS = params.Fingerprint.model_validate({"text": {"encoder": None}, "image": {"encoder": None}})
+SETTINGS = params.Fingerprint.model_validate(
+    {"text": {"encoder": None}, "image": {"encoder": None}, "vector": {"dim": 2}}
+)
 TEXTS = ["one two three four five six", "One  two three\nfour five six", "é à É", "  ", "x"]
 Row = dict[str, Any]
 PARTS = {"text": "text", "image": "image", "caption": "text"}
@@ -40,12 +44,14 @@ def png(pixels: np.ndarray) -> bytes:
 
 NOISE = np.random.default_rng(1).integers(0, 256, (8, 9, 3))
 IMAGES = [png(NOISE), png(NOISE[:, :, :1].repeat(3, 2)), png(NOISE)[:60], png(np.full((4, 4, 3), 7))]
+VECTORS = [np.array(row, "<f4").tobytes() for row in ([1, 2], [-0.0, 3], [0, 3], [0, 0], [1, 2, 3], [np.nan, 1])]
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "text": st.none() | st.sampled_from(TEXTS).map(str.encode),
             "image": st.none() | st.sampled_from(IMAGES),
             "caption": st.none() | st.sampled_from(TEXTS).map(str.encode),
+            "vector": st.none() | st.sampled_from(VECTORS),
             "code": st.sampled_from([None, None, None, "bad_utf8"]),
             "source": st.sampled_from([None, "web"]),
         }
@@ -61,6 +67,15 @@ def look(part: str, data: bytes) -> tuple[bytes, int, int]:
         if not normal:
             raise Unreadable("empty_text", "nothing but white space")
         return hashlib.sha256(normal.encode()).digest(), 0, len(normal)
+    if PARTS[part] == "vector":
+        numbers = [0.0 if number == 0 else number for number in struct.unpack(f"<{len(data) // 4}f", data)]
+        if len(numbers) != 2:
+            raise Unreadable("wrong_dimension", f"{len(numbers)} numbers; the index holds vectors of 2")
+        if not all(map(math.isfinite, numbers)):
+            raise Unreadable("not_finite_vector", "a number that is NaN, infinite, or beyond 32 bits")
+        if not any(numbers):
+            raise Unreadable("zero_vector", "zeros alone point nowhere")
+        return hashlib.sha256(struct.pack("<2f", *numbers)).digest(), 0, 0
     pixels = decode(data, Decoding())
     if information(pixels) == "blank":
         raise Unreadable("blank_image", "one colour")

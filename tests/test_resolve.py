@@ -29,8 +29,7 @@ SOME = settings(
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-TEXTS, IMAGES, SOUNDS = ["T0", "T1", "T2", "T3"], ["I0", "I1", "I2", "I3"], ["A0", "A1"]
-POOL = {"text": TEXTS, "caption": TEXTS, "image": IMAGES, "audio": SOUNDS}
+POOL = {part: [f"{modality[0].upper()}{n}" for n in range(4)] for part, modality in PARTS.items()}
 LEVELS = [0.75, 0.875, 0.9375, 1.0]  # exact in float32
 RULES: list[tuple[dict[str, Any], ...]] = [
     ({"every": "similar"},),
@@ -38,6 +37,7 @@ RULES: list[tuple[dict[str, Any], ...]] = [
     ({"image": "exact"}, {"text": "similar", "image": "similar"}),
     ({"text.embedding": 0.9375}, {"caption.embedding": 0.875, "caption": 0.75}),
     ({"content": "exact"},),
+    ({"vector": 0.875}, {"image": 0.75, "vector": 0.75}, {"vector.cosine": 0.9375, "text": "similar"}),
     ({"every": "similar", "image": 0.9375}, {"caption": "exact", "image.embedding": 0.75}),
 ]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dedupver import records, store
 from dedupver.digests import of_list, to_column
-from dedupver.fingerprint import audios, fielded, images, texts, videos
+from dedupver.fingerprint import audios, fielded, images, texts, vectors, videos
 from dedupver.fingerprint.handles import payloads
 from dedupver.fingerprint.known import open_known
 from dedupver.fingerprint.look import Look, Payloads, Sink, number
@@ -74,6 +74,8 @@ def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
         return videos.look(settings.video, sink)
     if modality == "row":
         return fielded.look(settings.row, sink)
+    if modality == "vector":
+        return vectors.look(settings.vector, sink)
     return images.look(settings.image, sink)
 
 

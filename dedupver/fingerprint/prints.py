@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dedupver import store
 from dedupver.digests import Rows, first_of_each, leading, of_list, order
 from dedupver.fingerprint.ragged import Ragged
+from dedupver.schema import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,10 +76,19 @@ def merge_prints(chunks: Sequence[Path], out: Path, modality: str) -> int:
         if kind == OFFSETS:
             _merge_ragged(blocks, out / f"{modality}.{base}", base)
         elif kind != VALUES:
-            like = holders[0].array(name)
+            like = _alike(holders, name)
             made = (block.dense(name) for block in blocks)
             store.write_blocks(out / f"{modality}.{name}.npy", made, (count, *like.shape[1:]), like.dtype)
     return count
+
+
+def _alike(holders: Sequence[_Holder], name: str) -> store.Stored:
+    """Return an array whose rows are like those of all."""
+    widths = sorted({holder.array(name).shape[1:] for holder in holders})
+    if len(widths) > 1:
+        sizes = " and ".join(str(width[-1]) for width in widths)
+        raise SourceError(f"there are vectors of {sizes} numbers: set fingerprint.vector.dim to what is to be indexed")
+    return holders[0].array(name)
 
 
 def _merge_ragged(blocks: Sequence[_Block], path: Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dedupver.records import files, formats, shards
+from dedupver.records.dimension import dimension
 from dedupver.records.files import checked_text
 from dedupver.records.plan import plan
 from dedupver.records.record import Raw, Task, batches
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-__all__ = ["Task", "checked_text", "plan", "read"]
+__all__ = ["Task", "checked_text", "dimension", "plan", "read"]
 
 
 def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBatch]:

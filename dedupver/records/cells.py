@@ -19,8 +19,9 @@ Offsets = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-NONE, STRING, NUMBER, OTHER, BOOLEAN = range(5)
-"""No value; a string; a number as it is written; a value of a type that no field takes; true or false in letters."""
+NONE, STRING, NUMBER, OTHER, BOOLEAN, VECTOR = range(6)
+"""No value; a string; a number as it is written; a value of a type that no field takes; true or false in letters;
+float32 numbers as bytes."""
 
 INT: Any = np.int64  # in compiled code, where int() would leave a number unsigned
 _ONE: Final = np.uint64(1)
@@ -29,7 +30,7 @@ _ONE: Final = np.uint64(1)
 class Cells(NamedTuple):
     """n values of one column."""
 
-    values: pa.LargeStringArray  # null where the kind is NONE or OTHER
+    values: pa.LargeStringArray  # null where the kind is NONE or OTHER; of vectors a LargeBinaryArray
     kinds: npt.NDArray[np.uint8]  # (n,)
 
     def lengths(self) -> Offsets:

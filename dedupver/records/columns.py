@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.records import objects
-from dedupver.records.cells import NONE, NUMBER, OTHER, STRING
+from dedupver.records.cells import NONE, NUMBER, OTHER, STRING, VECTOR
 from dedupver.records.paths import SPLITS
 from dedupver.records.tables import NO_NUMBERS, as_float
 from dedupver.schema import raw_schema
@@ -39,7 +39,7 @@ def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -
     rows = {
         part: _row({name: found.get(name) for name in columns}, table, plain) for part, columns in table.rows.items()
     }
-    nothing = [_missing(found.get(column), n) for column in table.texts]
+    nothing = [_missing(found.get(column), n) for column in (*table.texts, *table.vectors)]
     nothing += [row.is_null().to_numpy(zero_copy_only=False) for row in rows.values()]
     plain &= ~np.logical_and.reduce(nothing, initial=True)
     fields = {
@@ -54,6 +54,8 @@ def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -
     }
     for column, part in table.texts.items():
         fields[part] = _text(found.get(column), table.params.max_text_bytes, plain)
+    for column, part in table.vectors.items():
+        fields[part] = _vectors(found.get(column), table.params.max_vector_bytes, plain)
     if names.id is not None:
         fields["id"] = _ids(found.get(names.id), plain)
     schema = raw_schema(table.params.parts)
@@ -83,7 +85,7 @@ def _row(found: Mapping[str, Cells | None], table: Table, plain: Mask) -> pa.Lar
     n, columns = len(plain), {}
     for name, cells in found.items():
         if cells is not None:
-            plain &= cells.kinds != OTHER
+            plain &= (cells.kinds != OTHER) & (cells.kinds != VECTOR)
             if (number := cells.kinds == NUMBER).any():
                 plain &= ~(number & _in(cells.values, _UNSAID))
             columns[name] = objects.spans(cells, cells.kinds != NONE)
@@ -96,6 +98,14 @@ def _row(found: Mapping[str, Cells | None], table: Table, plain: Mask) -> pa.Lar
 
 def _in(values: pa.LargeStringArray, words: pa.Array) -> Mask:
     return pc.is_in(values, words).to_numpy(zero_copy_only=False)
+
+
+def _vectors(cells: Cells | None, limit: int, plain: Mask) -> pa.Array | None:
+    if cells is None:
+        return None
+    sizes = pc.fill_null(pc.binary_length(cells.values), 0).to_numpy()
+    plain &= (cells.kinds == NONE) | ((cells.kinds == VECTOR) & (sizes <= limit))
+    return cells.values.cast(pa.large_binary())
 
 
 def _strings(cells: Cells | None, otherwise: str | None, n: int) -> pa.Array:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import math
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from dedupver.records import objects
 from dedupver.records.paths import SPLITS, beside, role_of, source_of, split_of
@@ -34,7 +37,8 @@ FOLDER: Final = "file_name"
 There `image_file_name` names the file of a part `image`, where a row has several.
 """
 
-BLOBS: Final = tuple(modality for modality in MODALITIES if modality not in {"text", "row"})
+VECTOR: Final = "vector"
+BLOBS: Final = tuple(modality for modality in MODALITIES if modality not in {"text", "row", VECTOR})
 """Modalities of which a value is bytes, or the name of a file that holds them."""
 
 
@@ -48,13 +52,20 @@ class Number(str):
     __slots__ = ()
 
 
+class Numbers(bytes):
+    """The numbers of a vector: float32, little-endian."""
+
+    __slots__ = ()
+
+
 class Table:
     """How the rows of one file become records.
 
     A row is a mapping of column names to values: None, str, Number, bool, bytes (an image), a mapping of `bytes` and
-    `path` (an image as Hugging Face stores it), or anything else, which no field of ours takes.
-    `texts` and `blobs` map the columns of parts, which a file may or may not have, to these parts; the column FOLDER
-    has no part of its own: the name in it says which. `rows` maps parts that are made of several columns to these.
+    `path` (an image as Hugging Face stores it), a list of Number or Numbers (a vector), or anything else, which no
+    field of ours takes. `texts`, `blobs` and `vectors` map the columns of parts, which a file may or may not have, to
+    these parts; the column FOLDER has no part of its own: the name in it says which. `rows` maps parts that are made of
+    several columns to these.
     """
 
     def __init__(self, root: Path, path: str, source: params.Source) -> None:
@@ -68,6 +79,7 @@ class Table:
         columns = {part: column for part in single if (column := self.columns.of(part)) is not None}
         self.texts = {column: part for part, column in columns.items() if source.parts[part] == "text"}
         self.blobs = {column: part for part, column in columns.items() if source.parts[part] in BLOBS}
+        self.vectors = {column: part for part, column in columns.items() if source.parts[part] == VECTOR}
         stem = PurePosixPath(path).name.partition(".")[0].lower()
         if self.blobs and stem == "metadata":
             for part in source.parts_of(*BLOBS):
@@ -104,7 +116,7 @@ class Table:
 
     def parts(self) -> set[str]:
         """Return the names of columns that may hold a part."""
-        return {*self.texts, *self.blobs, *itertools.chain.from_iterable(self.rows.values())}
+        return {*self.texts, *self.blobs, *self.vectors, *itertools.chain.from_iterable(self.rows.values())}
 
     def used(self) -> set[str]:
         """Return the names of all columns that are read."""
@@ -143,6 +155,10 @@ class Table:
                 text = _text(row.get(column), part, self.params.max_text_bytes)
                 if text is not None:
                     raw.parts[part] = text
+        for column, part in self.vectors.items():
+            numbers = _vector(row.get(column), part, self.params.max_vector_bytes)
+            if numbers is not None:
+                raw.parts[part] = numbers
         for column, part in self.blobs.items():
             if not self._put_remote(raw, part, row.get(column)):
                 self._put_blob(raw, part, _blob(row.get(column), part or column))
@@ -250,6 +266,23 @@ def _text(value: object, field: str, limit: int) -> bytes | None:
     if not text or text.isspace():
         raise Unreadable("empty_text", f"{field}: nothing but white space")
     return data
+
+
+def _vector(value: object, field: str, limit: int) -> bytes | None:
+    """Return the numbers of a list, or of a string that is one in JSON, as float32; what they are is judged later."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value, parse_int=Number, parse_float=Number, parse_constant=Number)
+    if isinstance(value, list) and all(isinstance(number, Number) for number in value):
+        with np.errstate(over="ignore"):  # beyond float32 is not finite
+            value = Numbers(np.array(value, np.float64).astype("<f4").tobytes())
+    if not isinstance(value, Numbers):
+        raise Unreadable("wrong_type", f"{field}: a {_type(value)}, not a list of numbers")
+    if len(value) > limit:
+        raise Unreadable("huge_vector", f"{field}: {len(value)} bytes as float32, the limit is {limit}")
+    return value
 
 
 def _unicode(value: object, field: str) -> str:

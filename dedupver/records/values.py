@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dedupver.records.cells import BOOLEAN, NONE, NUMBER, OTHER, STRING, Cells, decoded
-from dedupver.records.tables import Number
+from dedupver.records.cells import BOOLEAN, NONE, NUMBER, OTHER, STRING, VECTOR, Cells, decoded
+from dedupver.records.tables import Number, Numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,6 +28,7 @@ _VIEWS: Final = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large
 """Types of which Arrow can't take some values → types of the same values of which it can."""
 
 _OF_IMAGES: Final = ("bytes", "path", "url", "size", "sha256")
+_LISTS: Final = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _WRONG: Final = object()
 """A value of a type that no field takes."""
 
@@ -40,6 +42,8 @@ def cells(array: pa.Array) -> tuple[Cells, Mask]:
     everything = np.ones(len(array), np.bool_)
     if pa.types.is_boolean(array.type):
         return Cells(array.cast(pa.large_string()), _kinds(_valid(array), BOOLEAN)), everything
+    if is_vector(array.type):
+        return Cells(_numbers(array), _kinds(_valid(array), VECTOR)), everything
     try:
         return Cells(_spelled(array).cast(pa.large_string()), _kinds(_valid(array), NUMBER)), everything
     except pa.ArrowException:
@@ -150,8 +154,28 @@ def _leaf(kind: pa.DataType, path: str) -> pa.DataType | None:
     return _leaf(kind.field(name).type, rest) if rest else kind.field(name).type
 
 
+def is_vector(kind: pa.DataType) -> bool:
+    """Return whether values are lists of numbers."""
+    if not any(of(kind) for of in _LISTS):
+        return False
+    return any(of(kind.value_type) for of in (pa.types.is_floating, pa.types.is_integer))
+
+
+def _numbers(array: pa.Array) -> pa.LargeBinaryArray:
+    """Return lists of numbers as float32, little-endian, in bytes; a null among the numbers is not a number."""
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy().astype(np.int64)
+    flat = pc.fill_null(array.flatten().cast(pa.float64(), safe=False), np.nan).to_numpy()
+    with np.errstate(over="ignore"):  # beyond float32 is not finite
+        data = flat.astype("<f4")
+    valid = pa.py_buffer(np.packbits(_valid(array), bitorder="little"))
+    buffers = [valid, pa.py_buffer(np.append(0, 4 * np.cumsum(lengths))), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(array), buffers)
+
+
 def _each(array: pa.Array) -> Sequence[object]:
     array = unwrapped(array)
+    if is_vector(array.type):
+        return [None if value is None else Numbers(value) for value in _numbers(array).to_pylist()]
     if is_string(array.type):
         return [value and value.decode("utf-8", "surrogateescape") for value in _as_bytes(array)]
     if is_bytes(array.type):
