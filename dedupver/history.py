@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
-JUDGED: Final = ["id", "parts", "bytes", *SIZES, "source", "split", "time", "quality"]
+JUDGED: Final = ["id", "parts", "bytes", *SIZES, "source", "split", "time", "quality", "label"]
 """What a record is judged by."""
 
 STATE: Final = (
-    *("role", "bytes", *SIZES, "source", "split", "time", "quality", "code"),
+    *("role", "bytes", *SIZES, "source", "split", "time", "quality", "label", "code"),
     *(f.name for f in OUTCOME if f.name not in {"decided", "decided_at"}),
 )
 """What a record's row in the log must say to be its state; where it lies is not of it."""

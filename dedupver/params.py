@@ -47,6 +47,7 @@ class Columns(Section):
     split: str | None = "split"
     time: str | None = "time"
     quality: str | None = "quality"
+    label: str | None = "label"
 
     def of(self, part: str) -> str | None:
         """Return the column of a part that is one: the part's own name where params say nothing."""
@@ -357,6 +358,7 @@ class Dedup(Section):
     caps: dict[str, Positive] = Field(default_factory=dict)
     history: Literal["frozen", "rejudge"] = "frozen"
     keep: tuple[Criterion, ...] = ("largest", "longest", "first")
+    captions: Literal["all", "longest", "quality"] = "all"
     sources: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("test", "validation", "train")
     reviews: str = "reviews.csv"

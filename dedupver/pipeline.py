@@ -131,7 +131,7 @@ def dedup(project: Project) -> dict[str, Any]:
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
     report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(shared))
     counted = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
-    cases = words.cases(given.source.parts, given.dedup)
+    cases = [*words.cases(given.source.parts, given.dedup), words.CONFLICT]
     return {
         **manifest.counts(decisions),
         "across_versions": report.across_versions(decisions),

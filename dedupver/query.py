@@ -249,6 +249,11 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
         return [f"mend or remove {decision['path']}: {decision['reason']} ({decision['detail'] or 'no detail'})"]
     if decision["action"] == "keep":
         return ["nothing drops it; a lower threshold in `dedup.thresholds` could, if a kept record resembles it"]
+    if decision["reason"] == "other_caption_of":
+        return [
+            "`dedup.captions: all` keeps every caption of a picture",
+            f"so does a line `{pair},different` in {reviews}",
+        ]
     if decision["reason"] == "reviewed_same_as":
         return [f"remove the line of {pair} from {reviews}"]
     if decision["reason"] == "repeated_part":

@@ -92,6 +92,7 @@ RAW: Final = pa.schema(
         pa.field("split", pa.string()),
         pa.field("time", pa.string()),
         pa.field("quality", pa.float64()),
+        pa.field("label", pa.string()),
         pa.field("code", pa.string()),  # set: the record can't be read, and this is why
         pa.field("detail", pa.string()),
         pa.field("remote", pa.list_(REMOTE)),
@@ -133,6 +134,7 @@ RECORD: Final = pa.schema(
         pa.field("split", pa.string()),
         pa.field("time", pa.string()),
         pa.field("quality", pa.float64()),
+        pa.field("label", pa.string()),
         pa.field("code", pa.string()),
         pa.field("detail", pa.string()),
     ]

@@ -56,6 +56,7 @@ class World:
     scores: dict[tuple[str, str, str], float] = field(default_factory=dict)
     hot: dict[str, list[set[str]]] = field(default_factory=dict)
     reviews: dict[tuple[str, str], str] = field(default_factory=dict)
+    fits: dict[tuple[str, str], float] = field(default_factory=dict)  # of an image and a caption
 
     def score(self, kind: str, a: str, b: str) -> float:
         """Return the similarity of two contents; 0 where there is none."""
@@ -86,7 +87,14 @@ class World:
             pa.Table.from_pylist(hot, schema=HOT).to_batches(max_chunksize=2),
             [(a, b, label) for (a, b), label in self.reviews.items()],
             self._scorer,
+            self._fit,
         )
+
+    def _fit(self, images: Digests, captions: Digests) -> Scores:
+        known = {digest(c): c for item in self.items for c in item.parts.values()}
+        pairs = zip(images, captions, strict=True)
+        found = [self.fits.get((known[bytes(a)], known[bytes(b)]), 0.0) for a, b in pairs]
+        return np.array(found, np.float32)
 
     def _scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:
         known = {digest(c): c for item in self.items for c in item.parts.values()}
@@ -108,6 +116,8 @@ def similarity(world: World, settings: params.Dedup, a: Item, b: Item) -> float:
         return float(label == "same")
     if a.parts == b.parts:
         return 1.0
+    if settings.captions != "all" and _picture(a) and _picture(a) == _picture(b):
+        return 1.0
     return max((_rule(world, settings, rule, a, b) for rule in settings.rules), default=0.0)
 
 
@@ -118,7 +128,7 @@ def greedy(world: World, settings: params.Dedup) -> dict[str, dict[str, float]]:
     """
     kept: list[Item] = []
     outcome: dict[str, dict[str, float]] = {}
-    for item in sorted(world.items, key=lambda i: _order(i, settings)):
+    for item in in_order(world, settings):
         near = {} if item.forced else {k.name: s for k in kept if (s := similarity(world, settings, k, item)) > 0}
         for part, most in sorted(settings.caps.items()):
             holders = [k for k in kept if k.parts.get(part, k) == item.parts.get(part) and k.counted]
@@ -128,6 +138,39 @@ def greedy(world: World, settings: params.Dedup) -> dict[str, dict[str, float]]:
         if not near:
             kept.append(item)
     return outcome
+
+
+def in_order(world: World, settings: params.Dedup) -> list[Item]:
+    """Return the records in the order they are judged: those of one picture change places, the best caption first."""
+    items = sorted(world.items, key=lambda i: _order(i, settings))
+    if settings.captions == "all":
+        return items
+    for item in list(items):
+        if _picture(item):
+            places = [i for i, other in enumerate(items) if _picture(other) == _picture(item) and _alike(item, other)]
+            best = sorted((items[i] for i in places), key=lambda other: -_worth(world, other, settings))
+            for place, other in zip(places, best, strict=True):
+                items[place] = other
+    return items
+
+
+def _picture(item: Item) -> dict[str, str] | None:
+    """Return all but the caption of a captioned picture."""
+    if not {"image", "caption"} <= item.parts.keys():
+        return None
+    return {part: content for part, content in item.parts.items() if part != "caption"}
+
+
+def _alike(a: Item, b: Item) -> bool:
+    return a.rank == b.rank and a.row()["split"] == b.row()["split"]
+
+
+def _worth(world: World, item: Item, settings: params.Dedup) -> float:
+    if settings.captions == "longest":
+        return float(item.row()["chars"])
+    if settings.captions == "quality":
+        return -np.inf if item.row()["quality"] is None else item.row()["quality"]
+    return world.fits.get((item.parts["image"], item.parts["caption"]), 0.0)
 
 
 def _rule(world: World, settings: params.Dedup, rule: dict[str, Any], a: Item, b: Item) -> float:

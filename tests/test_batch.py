@@ -85,7 +85,7 @@ def look(part: str, data: bytes) -> tuple[bytes, int, int]:
 def expected(number: int, row: Row) -> Row:
     """Return the record of a row."""
     found = {"id": None, "path": "rows", "row": number, "role": "data", "source": row["source"], "split": None}
-    found |= {"time": None, "quality": 0.5, "code": row["code"], "detail": None, "parts": []}
+    found |= {"time": None, "quality": 0.5, "label": None, "code": row["code"], "detail": None, "parts": []}
     found |= {"bytes": 0, "pixels": 0, "chars": 0, "millis": 0}
     parts, verdicts = [], []
     for part in (p for p in PARTS if row.get(p) is not None):

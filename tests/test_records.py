@@ -827,3 +827,27 @@ def test_no_bytes_break_a_table(tmp_path: Path, data: bytes) -> None:
     assert all(r["code"] or r["text"] for r in found)
     naive = [row for row in csv.reader(io.StringIO(data.decode("latin-1"), newline="")) if row]
     assert len([r for r in found if r["path"] == "b.csv"]) == len(naive)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.parquet"])
+def test_labels_are_read_in_every_format(tmp_path: Path, name: str) -> None:
+    """A word or a number, as it is written; empty and missing ones are none."""
+    labels = ["cat", "7", None]
+    if name == "t.jsonl":
+        rows = [{"text": "x y", "label": "cat"}, {"text": "x y", "label": 7}, {"text": "x y", "label": ""}]
+        data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    elif name == "t.csv":
+        data = b"text,label\nx y,cat\nx y,7\nx y,\n"
+    else:
+        held = pa.BufferOutputStream()
+        pq.write_table(pa.table({"text": ["x y"] * 3, "label": labels}), held)
+        data = held.getvalue().to_pybytes()
+    (tmp_path / name).write_bytes(data)
+    source = Source()
+    found = [
+        row
+        for task in plan(tmp_path, source)
+        for batch in read(tmp_path, task, source)
+        for row in batch["label"].to_pylist()
+    ]
+    assert found == labels

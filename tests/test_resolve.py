@@ -29,7 +29,7 @@ SOME = settings(
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-POOL = {part: [f"{modality[0].upper()}{n}" for n in range(4)] for part, modality in PARTS.items()}
+POOL = {part: [f"{modality}{n}" for n in range(4)] for part, modality in PARTS.items()}
 LEVELS = [0.75, 0.875, 0.9375, 1.0]  # exact in float32
 RULES: list[tuple[dict[str, Any], ...]] = [
     ({"every": "similar"},),
@@ -94,6 +94,7 @@ def policies(draw: st.DrawFn) -> Dedup:
             ),
             "sources": ["b", "a"],
             "caps": draw(st.dictionaries(st.sampled_from(sorted(POOL)), st.integers(1, 3), max_size=2)),
+            "captions": draw(st.sampled_from(["all", "all", "longest", "quality"])),
         }
     )
 
@@ -405,3 +406,98 @@ def test_a_hot_bucket_costs_linear_time_and_bounded_memory() -> None:
     assert compared == 2 * count - 2  # once to be judged, once to be described
     assert grown < 4_000 * count  # all pairs would be 400,000 bytes for each
     assert time.monotonic() - started < 60
+
+
+def of_pictures(**captions: str) -> list[Item]:
+    """Return records of the picture I, or of the one that a caption names before a colon; as long as their captions."""
+    found = []
+    for name, caption in captions.items():
+        picture, _, words = caption.rpartition(":")
+        fields = {"pixels": 9, "bytes": 100 - len(words), "chars": len(words)}
+        found.append(Item(name, {"image": picture or "I", "caption": words}, fields=fields))
+    return found
+
+
+def test_the_longest_caption_of_a_picture_stays() -> None:
+    """The others go for it, with a reason of their own; another picture's, and pictures without one, are left alone."""
+    items = [*of_pictures(a="a cat", b="a cat on a mat", c="cat", d="J:cat"), Item("e", {"image": "I"})]
+    found, verdicts = judged(World(items), Dedup(captions="longest"))
+    assert found == {"a": "b", "b": None, "c": "b", "d": None, "e": None}
+    assert said(verdicts, 0) == {
+        "reason": "other_caption_of",
+        "method": "content",
+        "score": 1.0,
+        "threshold": 1.0,
+        "evidence": "image=exact",
+        "rule": "captions: longest",
+    }
+    assert judged(World(items), Dedup())[0] == dict.fromkeys("abcde")
+
+
+def test_a_caption_that_a_rule_calls_a_duplicate_is_one() -> None:
+    """Between one picture's captions the rules go first: the reason says what is so without any policy."""
+    items = of_pictures(a="a cat on a mat!", b="a cat on a mat")
+    world = World(items, {("text", "a cat on a mat", "a cat on a mat!"): 0.875})
+    found, verdicts = judged(world, Dedup(captions="longest"))
+    assert found == {"a": None, "b": "a"}
+    assert (said(verdicts, 1)["reason"], said(verdicts, 1)["score"]) == ("near_duplicate_of", 0.875)
+
+
+def test_the_policy_never_reorders_across_what_is_protected() -> None:
+    """A record that is kept whatever comes, and one of the test split, represent better captions of their picture."""
+    a, b, c = of_pictures(a="cat", b="a cat on a mat", c="a cat")
+    a, c = dataclasses.replace(a, rank=0, forced=True), dataclasses.replace(c, fields={**c.fields, "split": "test"})
+    assert judged(World([a, b]), Dedup(captions="longest"))[0] == {"a": None, "b": "a"}
+    assert judged(World([b, c]), Dedup(captions="longest"))[0] == {"b": "c", "c": None}
+
+
+def test_the_keep_policy_rules_between_pictures() -> None:
+    """The larger picture stays though the smaller has the longer caption; of its own captions the longest does."""
+    small, large, again = of_pictures(s="J:a cat on the mat", x="a cat", y="a cat!")
+    large, again = (dataclasses.replace(i, fields={**i.fields, "pixels": 16}) for i in (large, again))
+    scores = {("image", "I", "J"): 1.0}
+    policy = Dedup.model_validate({"captions": "longest", "rules": [{"image": 0.92}]})
+    assert judged(World([small, large, again], scores), policy)[0] == {"s": "y", "x": "y", "y": None}
+
+
+def test_many_captions_of_a_picture_cost_one_comparison_each() -> None:
+    """All go for the best at once: 5,000 captions have 12 million pairs."""
+    items = of_pictures(**{f"r{i:04}": "x" * (1 + i % 4999) for i in range(5000)})
+    found, verdicts = judged(World(items), Dedup(captions="longest"))
+    assert {name for name, by in found.items() if by is None} == {"r4998"}
+    assert verdicts.unverified == 0
+
+
+def test_a_review_goes_before_the_policy() -> None:
+    """A person said that two captions are to stay: both do, and a third goes for the better one."""
+    items = of_pictures(a="a cat", b="a cat on a mat", c="cat")
+    found, _ = judged(World(items, reviews={("a", "b"): "different"}), Dedup(captions="longest"))
+    assert found == {"a": None, "b": None, "c": "b"}
+
+
+def labelled(labels: dict[str, str | None], **contents: str) -> list[Item]:
+    """Return texts with labels; equal letters are equal contents."""
+    return [Item(n, {"text": contents.get(n, n)}, fields={"label": label}) for n, label in labels.items()]
+
+
+def test_records_alike_with_different_labels_are_reported() -> None:
+    """Dropped or kept, exact or near; a label that is lacking conflicts with none, and equal labels do not."""
+    labels = {"a": "cat", "b": "dog", "c": "dog", "d": None, "e": "cat"}
+    world = World(labelled(labels, c="a", d="a", e="a"), near("ab"))
+    found, verdicts = judged(world, Dedup(keep=("first",)))
+    assert found == {"a": None, "b": "a", "c": "a", "d": "a", "e": "a"}
+    conflict = [row for row in verdicts.reported.to_pylist() if row["case"] == "label_conflict"]
+    assert [(row["left"], row["right"], row["kind"], row["score"]) for row in conflict] == [
+        ("b", "a", "text", 0.9375),
+        ("c", "a", "exact", 1.0),
+    ]
+
+
+def test_kept_records_alike_in_one_part_conflict_too() -> None:
+    """The same picture with another caption stays by the rules, and its label is still in doubt."""
+    a, b = of_pictures(a="a cat", b="hello")
+    a, b = (dataclasses.replace(i, fields={**i.fields, "label": label}) for i, label in ((a, "cat"), (b, "dog")))
+    _, verdicts = judged(World([a, b]), Dedup())
+    rows = [tuple(row.values()) for row in verdicts.reported.to_pylist()]
+    assert ("label_conflict", "a", "b", "exact", 1.0) in rows
+    assert ("same_image_other_caption", "a", "b", "exact", 1.0) in rows

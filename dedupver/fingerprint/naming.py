@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dedupver.digests import Rows
 
 _BATCH: Final = 1 << 16
-_ORDER: Final = ("source", "split", "time", "quality", "path", "row")
+_ORDER: Final = ("source", "split", "time", "quality", "label", "path", "row")
 
 
 def name_after_content(records: pa.Table) -> pa.Table:
     """Name each record without an id after the bytes of its parts: 16 hex digits; `-2`, `-3` … for its exact copies.
 
-    Copies are numbered in the order of source, split, time, quality and place, nulls last: which of two equal rows
-    has which name says nothing. One without a readable part is named after its place.
+    Copies are numbered in the order of source, split, time, quality, label and place, nulls last: which of two equal
+    rows has which name says nothing. One without a readable part is named after its place.
     """
     if not records["id"].null_count:
         return records

@@ -51,6 +51,7 @@ def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -
         "split": _splits(found.get(names.split), table.split, n),
         "time": _strings(found.get(names.time), None, n),
         "quality": _numbers(found.get(names.quality)),
+        "label": _strings(found.get(names.label), None, n),
     }
     for column, part in table.texts.items():
         fields[part] = _text(found.get(column), table.params.max_text_bytes, plain)

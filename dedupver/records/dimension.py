@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
-from dedupver.records import formats, parquet, separated
-from dedupver.records.tables import VECTOR, Table
+from dedupver.records import formats, parquet
+from dedupver.records.tables import VECTOR, Table, vector_of
+from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dedupver import params
     from dedupver.records.record import Task
 
+LOOKED_AT: Final = 1_000
+"""So many rows of each task say what its vectors are like."""
+
 
 def dimension(root: Path, task: Task, source: params.Source) -> int | None:
-    """Return how many numbers the first vector of a task has; None where there is none.
-
-    Of a table that has no such column nothing is read.
-    """
-    if task.format == "file" or task.code or not _may_hold(Table(root, task.paths[0], source), task):
+    """Return how many numbers the first vector of a task has, by row; None where its first rows have none."""
+    if task.code or task.format in {"file", "tar"} or not source.parts_of(VECTOR):
         return None
-    for batch in formats.read(root, task, source):
-        columns = [pc.binary_length(batch.column(part)).to_pylist() for part in source.parts_of(VECTOR)]
-        first = next((size for row in zip(*columns, strict=True) for size in row if size), 0)
-        if first:
-            return int(first) // 4
-    return None
+    try:
+        sizes = _sizes(Table(root.resolve(), task.paths[0], source), task)
+        return next(filter(None, itertools.islice(sizes, LOOKED_AT)), None)
+    except parquet.DAMAGED:  # `read` says so
+        return None
 
 
-def _may_hold(table: Table, task: Task) -> bool:
-    if not table.vectors:
-        return False
-    if task.format == "csv":
-        return not table.vectors.keys().isdisjoint(separated.cells(task.header))
-    if task.format == "parquet":
-        with parquet.open_file(table.file) as file:
-            return not table.vectors.keys().isdisjoint(file.schema_arrow.names)
-    names = [f'"{column}"'.encode() for column in table.vectors]
-    with pa.memory_map(str(table.file)) as file:
-        data = memoryview(file.read_buffer())[task.start : task.stop].tobytes()
-    return any(name in data for name in names)
+def _sizes(table: Table, task: Task) -> Iterator[int]:
+    """Yield how many numbers the vector of each row has, 0 where it is none."""
+    for block in formats.blocks(table, task, table.vectors):
+        for row in block.rows(np.arange(min(len(block), LOOKED_AT))):
+            values = [row.get(column) for column in table.vectors] if isinstance(row, dict) else []
+            yield next(filter(None, map(_size, values)), 0)
+
+
+def _size(value: object) -> int:
+    try:
+        return len(vector_of(value, "", 1 << 30) or b"") // 4
+    except Unreadable:
+        return 0

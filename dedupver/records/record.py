@@ -61,6 +61,7 @@ class Raw:
     split: str | None = None
     time: str | None = None
     quality: float | None = None
+    label: str | None = None
     code: str | None = None
     detail: str | None = None
     remote: list[dict[str, object]] | None = None  # rows of schema.REMOTE

@@ -121,7 +121,7 @@ class Table:
     def used(self) -> set[str]:
         """Return the names of all columns that are read."""
         columns = self.columns
-        names = {columns.id, columns.source, columns.split, columns.time, columns.quality}
+        names = {columns.id, columns.source, columns.split, columns.time, columns.quality, columns.label}
         return self.parts() | {name for name in names if name is not None}
 
     def blob_paths(self, row: Row) -> Iterator[str]:
@@ -156,7 +156,7 @@ class Table:
                 if text is not None:
                     raw.parts[part] = text
         for column, part in self.vectors.items():
-            numbers = _vector(row.get(column), part, self.params.max_vector_bytes)
+            numbers = vector_of(row.get(column), part, self.params.max_vector_bytes)
             if numbers is not None:
                 raw.parts[part] = numbers
         for column, part in self.blobs.items():
@@ -233,6 +233,7 @@ def _attributes(raw: Raw, row: Row, names: params.Columns) -> None:
     raw.split = SPLITS.get(split.lower(), split) if split else raw.split
     raw.time = _string(row.get(names.time), "time") or None
     raw.quality = as_float(row.get(names.quality))
+    raw.label = _string(row.get(names.label), "label") or None
 
 
 def _blob(value: object, field: str) -> bytes | str | None:
@@ -268,7 +269,7 @@ def _text(value: object, field: str, limit: int) -> bytes | None:
     return data
 
 
-def _vector(value: object, field: str, limit: int) -> bytes | None:
+def vector_of(value: object, field: str, limit: int) -> bytes | None:
     """Return the numbers of a list, or of a string that is one in JSON, as float32; what they are is judged later."""
     if value is None or value == "":
         return None

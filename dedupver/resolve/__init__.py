@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Digests, Lookup, Rows, numbered, of_column, parts_in
 from dedupver.index.lsh import distinct
-from dedupver.resolve import rules, words
+from dedupver.resolve import captions, rules, words
 from dedupver.resolve.caps import Caps
 from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
 from dedupver.resolve.greedy import Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
-from dedupver.resolve.nodes import Nodes, order_of
+from dedupver.resolve.nodes import Nodes, order_of, place_in
 from dedupver.resolve.rules import REVIEW, Edges, Rule
 from dedupver.resolve.shared import shared
 from dedupver.schema import EVIDENCE, ParamsError
@@ -44,6 +44,11 @@ class Verdicts:
     unverified: int
 
 
+def no_fit(images: Digests, _: Digests) -> Scores:
+    """Return that no image fits a caption: there is no space in which both are."""
+    return np.zeros(len(images), np.float32)
+
+
 @dataclass(frozen=True)
 class Case:
     """All that is judged at once."""
@@ -57,6 +62,7 @@ class Case:
     hot: Iterable[pa.RecordBatch]  # schema HOT
     reviews: Sequence[tuple[str, str, str]]
     scorer: Callable[[str, Digests], Score]  # of a kind and among some contents
+    fit: Callable[[Digests, Digests], Scores] = no_fit  # of images and captions, pair by pair
 
 
 def resolve(case: Case, settings: params.Dedup) -> Verdicts:
@@ -65,15 +71,21 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     contents, parts = numbered(case.records["parts"], list(names))
     reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
     apart = pc.is_in(case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()
-    nodes = Nodes.of(parts, order_of(case.records, case.rank, settings), apart)
+    order = order_of(case.records, case.rank, settings)
+    policy = captions.applies(names, settings)
+    if policy:
+        order = _captions_first(case, settings, names, contents, parts, order)
+    nodes = Nodes.of(parts, order, apart)
     reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
     conjunctions = rules.parse(settings, names, nodes.part_sets())
     if case.reviews:  # reviewed records are nodes of their own, so their equals must be found
         conjunctions += rules.exact(nodes.part_sets())
-    evidence, buckets = _evidence(case, names, contents, nodes, conjunctions)
+    pictures = captions.pictures(nodes.contents, names) if policy else np.full(len(nodes), -1)
+    evidence, buckets = _evidence(case, names, contents, nodes, conjunctions, captions.buckets(pictures))
 
     def judge(left: Rows, right: Rows) -> Edges:
-        return reviews.over(rules.judge(conjunctions, nodes.contents, left, right, evidence))
+        found = rules.judge(conjunctions, nodes.contents, left, right, evidence)
+        return reviews.over(captions.beside(found, len(conjunctions), pictures, left, right))
 
     listed = rules.joined([reviews.over(rules.edges(conjunctions, nodes.contents, evidence)), reviews.same])
     forced = np.zeros(len(nodes), bool)
@@ -81,8 +93,10 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     caps = Caps.of(settings.caps, list(names), nodes, case.forced, case.counted)
     outcome = sweep(listed, forced, buckets, caps, judge)
     representative = _representatives(nodes, outcome, case.forced)
-    judged = words.Judged(names, case.records, nodes, representative, outcome, conjunctions, settings.caps, evidence)
-    said, reported = words.said(judged), words.reported(judged, settings)
+    named = [*conjunctions, *([captions.rule(names, settings)] if policy else [])]
+    judged = words.Judged(names, case.records, nodes, representative, outcome, named, settings.caps, evidence)
+    said = words.said(judged)
+    reported = words.reported(judged, said, settings)
     keep, ids = representative < 0, case.records["id"]
     stay = keep & case.counted
     common = shared(parts[stay], list(names), contents, ids.filter(pa.array(stay)))
@@ -120,12 +134,31 @@ class _Reviews(NamedTuple):
         return edges.at(~in_sorted(pair_key(edges.left, edges.right), self.pairs))
 
 
-def _evidence(
-    case: Case, names: Mapping[str, str], contents: Digests, nodes: Nodes, conjunctions: list[Rule]
+def _captions_first(  # noqa: PLR0913, PLR0917 - what an order depends on
+    case: Case, settings: params.Dedup, names: Mapping[str, str], contents: Digests, parts: Rows, order: Rows
+) -> Rows:
+    """Return the order in which the best caption of a picture goes before its others."""
+
+    def fit(image: Rows, caption: Rows) -> Scores:
+        return case.fit(contents[image], contents[caption])
+
+    before = case.rank * (len(settings.splits) + 1) + place_in(case.records["split"], settings.splits).astype(np.int64)
+    worth = captions.worth(case.records, parts, names, settings, fit)
+    return captions.best_first(order, captions.pictures(parts, names), before, worth)
+
+
+def _evidence(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
+    case: Case,
+    names: Mapping[str, str],
+    contents: Digests,
+    nodes: Nodes,
+    conjunctions: list[Rule],
+    others: tuple[Keys, int],
 ) -> tuple[Evidence, Buckets]:
-    """Return the matches of the contents, and the hot buckets whose pairs are verified only where they are needed."""
+    """Return the matches of the contents, and the buckets whose pairs are verified only where they are needed."""
     lookup = Lookup(contents)
-    hot, buckets = gather(case.hot, lookup, nodes.contents, list(names.values()), rules.lowest(conjunctions))
+    kinds = rules.lowest(conjunctions)
+    hot, buckets = gather(case.hot, lookup, nodes.contents, list(names.values()), kinds, others)
     evidence = Evidence({kind: _scorer(case, kind, contents, is_hot) for kind, is_hot in hot.items()})
     found: dict[str, list[tuple[Rows, Rows, Scores]]] = {kind: [] for kind in EVIDENCE}
     for batch in case.matches:

@@ -38,10 +38,15 @@ class Buckets(NamedTuple):
         return cls(*_csr(packed, buckets), *_csr(turned, nodes))
 
 
-def gather(
-    batches: Iterable[pa.RecordBatch], lookup: Lookup, nodes: Rows, modalities: Sequence[str], kinds: Collection[str]
+def gather(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
+    batches: Iterable[pa.RecordBatch],
+    lookup: Lookup,
+    nodes: Rows,
+    modalities: Sequence[str],
+    kinds: Collection[str],
+    others: tuple[Keys, int] = (np.empty(0, np.uint64), 0),
 ) -> tuple[dict[str, Mask], Buckets]:
-    """Return by kind which contents are hot, and the buckets of some kinds.
+    """Return by kind which contents are hot, and the buckets of some kinds, beside `others` and their number.
 
     `batches` have the schema HOT, `lookup` numbers contents, `nodes` holds these numbers, shape (n, parts), and
     `modalities` says what each part is. A bucket of texts is one of bodies and one of captions: the two are never
@@ -50,17 +55,19 @@ def gather(
     hot: dict[str, Mask] = {}
     numbers: dict[tuple[str, int, int], int] = {}
     holders = functools.cache(lambda part: _Holders(nodes[:, part]))
-    packed = [np.empty(0, np.uint64)]
+    packed = [others[0]]
     for batch in batches:
         content = lookup.find(of_column(batch["content"]))
         for kind, rows in by_kind(batch, content >= 0):
             hot.setdefault(kind, np.zeros(len(lookup), bool))[content[rows]] = True
             groups, inverse = np.unique(batch["group"].to_numpy()[rows], return_inverse=True)
             for part in _parts(kind, modalities) if kind in kinds else []:
-                number = [numbers.setdefault((kind, part, group), len(numbers)) for group in groups.tolist()]
+                number = [
+                    numbers.setdefault((kind, part, group), others[1] + len(numbers)) for group in groups.tolist()
+                ]
                 at, node = holders(part).of(content[rows])
                 packed.append((np.array(number, np.uint64)[inverse[at]] << np.uint64(32)) | node.astype(np.uint64))
-    return hot, Buckets.of(np.concatenate(packed), len(numbers), len(nodes))
+    return hot, Buckets.of(np.concatenate(packed), others[1] + len(numbers), len(nodes))
 
 
 class _Holders:

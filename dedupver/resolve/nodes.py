@@ -58,7 +58,7 @@ class Nodes:
 
 def order_of(records: pa.Table, rank: Rows, settings: params.Dedup) -> Rows:
     """Return the rows in the order they are judged: rank, split, keep policy, id."""
-    keys = [rank, _place_in(records["split"], settings.splits)]
+    keys = [rank, place_in(records["split"], settings.splits)]
     for name in settings.keep:
         keys += _criterion(records, name, settings)
     rows = _by_id(records["id"])
@@ -92,9 +92,10 @@ def _criterion(records: pa.Table, name: str, settings: params.Dedup) -> list[npt
     if name == "newest":
         filled = pc.fill_null(records["time"], "")
         return [-pc.rank(filled, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)]
-    return [_place_in(records["source"], settings.sources)] if name == "source" else []
+    return [place_in(records["source"], settings.sources)] if name == "source" else []
 
 
-def _place_in(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def place_in(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the place of each value among some names, which comes after all of them for any other."""
     place = pc.index_in(column, pa.array(names, pa.string()))
     return pc.fill_null(place, len(names)).to_numpy().astype(np.float64)

@@ -46,6 +46,7 @@ class Rule:
     text: str
     terms: tuple[Term, ...]
     same_parts: bool
+    reason: str = "near_duplicate_of"
 
 
 class Edges(NamedTuple):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedupver.digests import equal_parts
 from dedupver.resolve import rules
 from dedupver.resolve.caps import CAPPED, capped
-from dedupver.resolve.rules import Rule, Term
+from dedupver.resolve.rules import Edges, Rule, Term
 from dedupver.schema import EVIDENCE, REPORTED, SAID
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ KINDS: Final = [*EVIDENCE, "exact"]
 
 METHODS: Final = [*(kind.measure for kind in EVIDENCE.values()), "content", "sha256", "review"]
 CONTENT: Final = METHODS.index("content")
+CONFLICT: Final = "label_conflict"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def said(judged: Judged) -> pa.Table:
     threshold[near] = _rounded(edges.threshold[edge[near]])
     method[near], method[over] = edges.kind[edge[near]] % len(KINDS), CONTENT
     method[equal] = CONTENT + _same_bytes(judged.records["parts"], rows[equal], kept[equal])
+    reasons = ["exact_duplicate_of", "reviewed_same_as", "repeated_part", *(each.reason for each in judged.rules)]
+    reason = np.select([equal, reviewed, over], [0, 1, 2], 3 + rule)
     cap = np.where(over, CAPPED - rule, -1)
     texts = [*(r.text for r in judged.rules), "{content: exact}", "review", *_caps(judged, "{{caps.{}: {}}}")]
     rule[equal], rule[reviewed], rule[over] = (
@@ -65,9 +69,8 @@ def said(judged: Judged) -> pa.Table:
         len(judged.rules) + 1,
         len(judged.rules) + 2 + cap[over],
     )
-    reasons = ["near_duplicate_of", "exact_duplicate_of", "reviewed_same_as", "repeated_part"]
     columns: dict[str, pa.Array] = {
-        "reason": _named(reasons, equal + 2 * reviewed + 3 * over),
+        "reason": _named(reasons, reason),
         "method": _named(METHODS, method),
         "score": pa.array(score),
         "threshold": pa.array(threshold, mask=reviewed),
@@ -77,15 +80,44 @@ def said(judged: Judged) -> pa.Table:
     return pa.table(columns, schema=SAID)
 
 
-def reported(judged: Judged, settings: params.Dedup) -> pa.Table:
-    """Return pairs of kept records that resemble each other by evidence that drops nothing by itself."""
+def reported(judged: Judged, said_: pa.Table, settings: params.Dedup) -> pa.Table:
+    """Return pairs of kept records that resemble each other by evidence that drops nothing by itself, and conflicts."""
     place = {name: at for at, name in enumerate(judged.names)}
     tables = [
         _reported(judged, case, [place[part] for part in parts], Term(place[parts[0]], at_least))
         for case, (parts, at_least) in cases(judged.names, settings).items()
     ]
-    found = pa.concat_tables([REPORTED.empty_table(), *tables])
+    found = pa.concat_tables([REPORTED.empty_table(), *tables, conflicts(judged, said_, settings)])
     return found.sort_by([(name, "ascending") for name in REPORTED.names])
+
+
+def conflicts(judged: Judged, said_: pa.Table, settings: params.Dedup) -> pa.Table:
+    """Return pairs of records that are alike and have different labels (schema REPORTED).
+
+    Such are a dropped record and the one it goes for, and kept ones that have a part alike by what `similar` names: the
+    first of each modality. Their evidence is that of the decision, or of the part.
+    """
+    label = _coded(judged.records["label"])
+    rows = np.flatnonzero(judged.representative >= 0)
+    kept = judged.representative[rows]
+    differ = (label[rows] >= 0) & (label[kept] >= 0) & (label[rows] != label[kept])
+    ends = (judged.records["id"].take(pa.array(each[differ])) for each in (rows, kept))
+    edge = np.append(judged.outcome.edges.kind, 0)[judged.outcome.by[judged.nodes.of_record[rows[differ]]]]
+    said_of = said_.filter(pa.array(differ))
+    exact, reviewed = (pc.equal(said_of["reason"], word) for word in ("exact_duplicate_of", "reviewed_same_as"))
+    kind = pc.if_else(reviewed, "review", pc.if_else(exact, "exact", _named(KINDS, edge % len(KINDS))))
+    case = _named([CONFLICT], np.zeros(differ.sum(), int))
+    tables = [pa.table([case, *ends, kind, said_of["score"]], schema=REPORTED)]
+    if label.max(initial=-1) > 0:  # two labels at least
+        tables += [_kept_conflicts(judged, name, label, settings) for name in _firsts(judged.names).values()]
+    return pa.concat_tables(tables)
+
+
+def _kept_conflicts(judged: Judged, name: str, label: Rows, settings: params.Dedup) -> pa.Table:
+    part, at_least = list(judged.names).index(name), _at_least(judged.names[name], settings, similar=True)
+    found, members = _alike(judged, CONFLICT, [part], Term(part, at_least))
+    a, b = (label[judged.nodes.head[members[end]]] for end in (found.left, found.right))
+    return _table(judged, CONFLICT, found.at((a >= 0) & (b >= 0) & (a != b)), members)
 
 
 def cases(names: Mapping[str, str], settings: params.Dedup) -> dict[str, tuple[list[str], dict[str, float]]]:
@@ -96,11 +128,15 @@ def cases(names: Mapping[str, str], settings: params.Dedup) -> dict[str, tuple[l
     found: dict[str, tuple[list[str], dict[str, float]]] = {}
     if {"image", "caption"} <= names.keys():
         found["same_image_other_caption"] = ["image", "caption"], _at_least("image", settings, similar=True)
-    for modality in dict.fromkeys(names.values()):
-        name = next(name for name, its in names.items() if its == modality)
+    for modality, name in _firsts(names).items():
         if at_least := _at_least(modality, settings, similar=False):
             found[f"similar_{name}"] = [name], at_least
     return found
+
+
+def _firsts(names: Mapping[str, str]) -> dict[str, str]:
+    """Return the first part of each modality."""
+    return {modality: name for name, modality in [*names.items()][::-1]}
 
 
 def _at_least(modality: str, settings: params.Dedup, *, similar: bool) -> dict[str, float]:
@@ -110,9 +146,19 @@ def _at_least(modality: str, settings: params.Dedup, *, similar: bool) -> dict[s
 
 
 def _reported(judged: Judged, case: str, parts: list[int], term: Term) -> pa.Table:
+    return _table(judged, case, *_alike(judged, case, parts, term))
+
+
+def _alike(judged: Judged, case: str, parts: list[int], term: Term) -> tuple[Edges, Rows]:
+    """Return the pairs of kept nodes with some parts that a term holds for, and the nodes that their ends count."""
     stays = judged.representative[judged.nodes.head] < 0
     members = np.flatnonzero((judged.nodes.contents[:, parts] >= 0).all(axis=1) & stays)
-    found = rules.edges([Rule(case, (term,), same_parts=False)], judged.nodes.contents[members], judged.evidence)
+    return rules.edges(
+        [Rule(case, (term,), same_parts=False)], judged.nodes.contents[members], judged.evidence
+    ), members
+
+
+def _table(judged: Judged, case: str, found: Edges, members: Rows) -> pa.Table:
     left, right = (
         judged.records["id"].take(pa.array(judged.nodes.head[members[end]])) for end in (found.left, found.right)
     )
@@ -178,3 +224,8 @@ def _rounded(thresholds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _named(names: list[str], number: np.ndarray[Any, Any]) -> pa.Array:
     return pa.array(names, pa.string()).take(pa.array(number))
+
+
+def _coded(column: pa.ChunkedArray) -> Rows:
+    """Return a number for each distinct value, -1 for null."""
+    return pc.fill_null(column.combine_chunks().dictionary_encode().indices, -1).to_numpy().astype(np.int64)
