@@ -32,6 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+ALIGNED: Final = Path("models/joint")
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -153,6 +155,29 @@ def list_objects(
     lines = [f"{found.samples} samples of {found.objects} objects, {found.bytes} bytes, in {table}"]
     lines += [f"left out: {each} (use `dvc import-url`)" for each in found.left_out]
     _say(map(str, lines))
+
+
+@app.command(epilog="Example: dedupver align --out models/joint")
+def align(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the model goes, in the repository.")] = ALIGNED,
+    pairs: Annotated[int, typer.Option(metavar="N", help="Use at most so many captioned images.")] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Make a joint space of images and captions.
+
+    A linear map from the image encoder to the text encoder is fitted on the captioned images of the source, measured
+    on a tenth of them that it has not seen, and tracked by DVC.
+    """
+    from dedupver import align as aligning  # noqa: PLC0415
+    from dedupver import terminal  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+    from dedupver.repository import dvc  # noqa: PLC0415
+
+    root = _root(context)
+    told = aligning.align(Project(root), root / out, pairs)
+    dvc(root, "add", "--quiet", str(root / out))
+    _answer(told, terminal.alignment(told, str(out)), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver diff v1 v2")

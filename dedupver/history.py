@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
+from dedupver.index.joint import fit
 from dedupver.resolve import Case, Verdicts, resolve
 from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD, SIZES
 
@@ -108,6 +110,8 @@ def _case(
         hot=index.hot(),
         reviews=reviews,
         scorer=index.scorer,
+        fit=partial(fit, index),
+        fits=index.fits(),
     )
 
 

@@ -214,6 +214,12 @@ class Vector(Section):
     dim: Positive | None = None
 
 
+class Joint(Section):
+    """A space in which images and texts have vectors side by side."""
+
+    encoder: str | None = None
+
+
 class Fingerprint(Section):
     """The fingerprints to compute; they are part of the index, so a change needs `version.base: none`."""
 
@@ -223,6 +229,7 @@ class Fingerprint(Section):
     video: Video = Video()
     row: Row = Row()
     vector: Vector = Vector()
+    joint: Joint = Joint()
 
 
 class ByEvidence(Section):
@@ -238,6 +245,7 @@ class ByEvidence(Section):
     text_simhash: Similarity
     row: Similarity
     vector: Similarity
+    joint: Similarity
 
     def of(self, kind: str) -> float:
         """Return the similarity of a kind that EVIDENCE names."""
@@ -257,6 +265,7 @@ class Floor(ByEvidence):
     text_simhash: Similarity = 0.875
     row: Similarity = 0.6
     vector: Similarity = 0.9
+    joint: Similarity = 0.25
 
 
 class Thresholds(ByEvidence):
@@ -272,6 +281,7 @@ class Thresholds(ByEvidence):
     text_simhash: Similarity = 0.95
     row: Similarity = 0.8
     vector: Similarity = 0.98
+    joint: Similarity = 0.3
 
 
 class Span(Section):
@@ -358,7 +368,7 @@ class Dedup(Section):
     caps: dict[str, Positive] = Field(default_factory=dict)
     history: Literal["frozen", "rejudge"] = "frozen"
     keep: tuple[Criterion, ...] = ("largest", "longest", "first")
-    captions: Literal["all", "longest", "quality"] = "all"
+    captions: Literal["all", "longest", "quality", "most_similar"] = "all"
     sources: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("test", "validation", "train")
     reviews: str = "reviews.csv"
@@ -425,8 +435,14 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _captions_can_be_compared(self) -> Self:
+        if self.dedup.captions == "most_similar" and not self.fingerprint.joint.encoder:
+            raise ValueError("dedup.captions is most_similar, which needs a joint space: set fingerprint.joint.encoder")
+        return self
+
+    @model_validator(mode="after")
     def _thresholds_reach_the_floor(self) -> Self:
-        for name in EVIDENCE:
+        for name in (*EVIDENCE, "joint"):
             _above_floor(f"dedup.thresholds.{name}", self.dedup.thresholds.of(name), name, self.match.floor)
         for rule in self.dedup.rules:
             for term, value in rule.items():

@@ -26,9 +26,10 @@ import pyarrow.compute as pc
 from dedupver import __version__, links, manifest, report, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import Project
-from dedupver.resolve import spans, words
+from dedupver.resolve import joint, spans, words
 from dedupver.schema import (
     BROUGHT,
+    CAPTIONED,
     DECISION,
     EVIDENCE,
     MATCH,
@@ -127,15 +128,19 @@ def dedup(project: Project) -> dict[str, Any]:
         store.write_table(out / "shared.parquet", report.most_shared(shared), SHARED)
         repeated = spans.repeated(decisions, index.spans())
         store.write_table(out / "repeated.parquet", repeated, REPEATED)
+        store.write_table(out / "captions.parquet", verdicts.captioned, CAPTIONED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
     report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(shared))
     counted = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
     cases = [*words.cases(given.source.parts, given.dedup), words.CONFLICT]
+    if given.fingerprint.joint.encoder:
+        cases += [joint.UNLIKE, *joint.cases(given.source.parts)]
     return {
         **manifest.counts(decisions),
         "across_versions": report.across_versions(decisions),
         "hot_unverified": verdicts.unverified,
+        "caption_fit": report.spread(verdicts.captioned["score"]),
         "reported": {name: counted.get(name, 0) for name in cases},
         "shared": report.shared(shared),
         "repeated": spans.counted(repeated),

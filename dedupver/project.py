@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dedupver import manifest, params, store
 from dedupver.index.segment import Index
-from dedupver.schema import DECISION, ParamsError, SourceError, StateError
+from dedupver.schema import DECISION, JOINT, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,13 +81,15 @@ class Project:
         """Return the settings and the models that decide what a fingerprint is."""
         from dedupver.fingerprint.encoders import find_model  # noqa: PLC0415 - only two of the stages ask
 
-        models = {
+        models: dict[str, Any] = {
             modality: find_model(spec, modality).digest if spec else None
             for modality, spec in (
                 ("text", self.params.fingerprint.text.encoder),
                 ("image", self.params.fingerprint.image.encoder),
             )
         }
+        if joint := self.params.fingerprint.joint.encoder:
+            models["joint"] = [find_model(joint, modality).digest for modality in JOINT]
         return {"fingerprint": self.params.fingerprint.model_dump(mode="json"), "models": models}
 
     def built_with(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def similarity_histogram(matches: pa.Table) -> list[tuple[str, float, int]]:
 def recall(table: pa.Table, thresholds: params.ByEvidence) -> dict[str, float | None]:
     """Return for each kind the share of the sample's true matches that the search found; null where there were none."""
     found: dict[str, float | None] = {}
-    for kind in EVIDENCE:
+    for kind in (*EVIDENCE, "joint"):
         mine = table.filter(
             pc.and_(
                 pc.equal(table["kind"], kind),
@@ -60,6 +60,12 @@ def recall(table: pa.Table, thresholds: params.ByEvidence) -> dict[str, float | 
         )
         found[kind] = round(pc.mean(mine["found"].cast(pa.float64())).as_py(), 6) if mine.num_rows else None
     return found
+
+
+def spread(scores: pa.ChunkedArray) -> dict[str, float | int | None]:
+    """Count scores, and say where the lowest twentieth and the middle of them are; null where there is none."""
+    low, middle = np.quantile(scores.to_numpy(), [0.05, 0.5]).round(6).tolist() if len(scores) else (None, None)
+    return {"records": len(scores), "lowest_twentieth": low, "median": middle}
 
 
 def reasons(decisions: pa.Table) -> list[tuple[str, str, int]]:

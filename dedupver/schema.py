@@ -61,6 +61,9 @@ EVIDENCE: Final = {
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 
+JOINT: Final = {modality: Kind(modality, "joint", "vectors") for modality in ("image", "text")}
+"""Modalities whose contents have vectors in one common space, where an image and a text can be compared."""
+
 DIGEST: Final = pa.binary(32)
 
 PART: Final = pa.struct(
@@ -199,6 +202,18 @@ RECALL: Final = pa.schema(
     ]
 )
 """True matches of a fixed sample, by brute force, and whether the search found each."""
+
+FIT: Final = pa.schema(
+    [
+        pa.field("image", DIGEST, nullable=False),
+        pa.field("text", DIGEST, nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # a similarity in [0, 1]
+    ]
+)
+"""Images and texts that fit each other in the joint space, at or above the floor."""
+
+CAPTIONED: Final = pa.schema([pa.field("id", pa.string()), pa.field("score", pa.float64())])
+"""How well the image and the caption of a kept record fit each other; the worst first."""
 
 OUTCOME: Final = [
     pa.field("version", pa.string(), nullable=False),  # that brought this content of the record

@@ -11,7 +11,7 @@ from dedupver import query
 from dedupver.manifest import FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -41,6 +41,19 @@ def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def alignment(told: Mapping[str, Any], out: str) -> Iterator[str]:
+    """Yield the text of `dedupver align`: what was fitted, how well it retrieves, and how to use it."""
+    yield f"{told['pairs']} pairs, ridge {told['ridge']:g}; held out, recall beside that of a random order:"
+    rows = [["", "recall@1", "chance", "recall@10", "chance", "among"]]
+    for side, words in (("text", "caption for an image"), ("image", "image for a caption")):
+        found, chance = told["recall"][side], told["recall"][side]["chance"]
+        rows.append([words, found["1"], chance["1"], found["10"], chance["10"], found["of"]])
+    yield from columns(rows)
+    fit = told["fit"]
+    yield f"similarity: {fit['own']} in the middle of pairs, below {fit['strangers_99']} for 99 % of strangers"
+    yield f"fingerprint.joint.encoder: aligned:{out}   # in params.yaml, and {out} among the fingerprint stage's deps"
 
 
 def changes(found: pa.Table, *, everything: bool = False) -> Iterator[str]:

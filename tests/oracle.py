@@ -93,7 +93,7 @@ class World:
     def _fit(self, images: Digests, captions: Digests) -> Scores:
         known = {digest(c): c for item in self.items for c in item.parts.values()}
         pairs = zip(images, captions, strict=True)
-        found = [self.fits.get((known[bytes(a)], known[bytes(b)]), 0.0) for a, b in pairs]
+        found = [self.fits.get((known[bytes(a)], known[bytes(b)]), np.nan) for a, b in pairs]
         return np.array(found, np.float32)
 
     def _scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:

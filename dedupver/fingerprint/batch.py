@@ -67,7 +67,7 @@ def fingerprint(chunk: Chunk) -> int:
 def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
     """Return the look at the payloads of a modality."""
     if modality == "text":
-        return texts.look(settings.text, sink)
+        return texts.look(settings.text, sink, settings.joint.encoder)
     if modality == "audio":
         return audios.look(settings.audio, sink)
     if modality == "video":
@@ -76,7 +76,7 @@ def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
         return fielded.look(settings.row, sink)
     if modality == "vector":
         return vectors.look(settings.vector, sink)
-    return images.look(settings.image, sink)
+    return images.look(settings.image, sink, settings.joint.encoder)
 
 
 class _Work:

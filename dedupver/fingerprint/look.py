@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 import numpy as np
 
 from dedupver.fingerprint.encoders import Encoder, open_encoder, probe
+from dedupver.fingerprint.encoders.aligned import Aligned
 from dedupver.fingerprint.prints import Arrays, Prints
 from dedupver.fingerprint.rows import Found
 from dedupver.schema import SIZES, Unreadable
@@ -60,6 +61,7 @@ class Sink:
         """Take what the base knows, the list of all reasons why something can't be read, and how models answered."""
         self._known, self._verdicts, self._answers = known, verdicts, answers
         self._probes: dict[str, Vector] = {}  # by the file's name
+        self._made: tuple[Batch, dict[str, Vectors]] = ([], {})  # vectors of the last items, by model
         self.prints = Prints()
 
     def lacking(self, contents: Digests, rows: Rows) -> Rows:
@@ -80,7 +82,19 @@ class Sink:
         if file not in self._probes:
             self._probes[file] = probe.answer(model)
             probe.require(self._probes[file], self._answers, file)
-        return model.encode(items)
+        return self._vectors(model, items)
+
+    def _vectors(self, model: Encoder, items: Batch) -> Vectors:
+        """Return a model's vectors; what another one is made of is computed once."""
+        if self._made[0] is not items:
+            self._made = items, {}
+        made = self._made[1]
+        if model.digest not in made:
+            if isinstance(model, Aligned):
+                made[model.digest] = model.lift(self._vectors(model.base, items))
+            else:
+                made[model.digest] = model.encode(items)
+        return made[model.digest]
 
     def write(self, out: Path, modality: str) -> None:
         """Write the fingerprints, and how the models answered."""

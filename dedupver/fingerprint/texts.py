@@ -23,7 +23,7 @@ _EMPTY: Final = Unreadable("empty_text", "nothing but white space")
 _CHARS: Final = SIZES.index("chars")
 
 
-def look(settings: params.Text, sink: Sink) -> Look:
+def look(settings: params.Text, sink: Sink, joint: str | None = None) -> Look:
     """Return the look at texts."""
     empty = sink.verdict(_EMPTY)
 
@@ -35,20 +35,22 @@ def look(settings: params.Text, sink: Sink) -> Look:
         found.verdict[chars == 0] = empty
         fresh = sink.lacking(found.content, np.flatnonzero(chars))
         if len(fresh):
-            sink.add(_arrays(forms.take(fresh), settings, sink))
+            sink.add(_arrays(forms.take(fresh), settings, sink, joint))
         return found
 
     return at
 
 
-def _arrays(forms: Strings, settings: params.Text, sink: Sink) -> Arrays:
+def _arrays(forms: Strings, settings: params.Text, sink: Sink, joint: str | None) -> Arrays:
     sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens, settings.tokens)
     arrays: Arrays = {"sets": sets}
     if settings.simhash:
         arrays |= {"simhash": simhash(sets), "simhash.valid": sets.sizes > 0}
+    words = [str(form, "utf-8") for form in forms] if settings.encoder or joint else []
     if settings.encoder:
-        words = [str(form, "utf-8") for form in forms]
         vectors = sink.encode("embedding", encoder(settings.encoder, "text"), words)
-        vectors[sets.sizes == 0] = np.nan  # a text too short for shingles says too little for a vector as well
-        arrays["embedding"] = vectors
+        too_short = sets.sizes == 0  # for shingles, and it says too little for a vector as well
+        arrays["embedding"] = np.where(too_short[:, None], np.float32(np.nan), vectors)
+    if joint:  # where an image is at hand, two words say something
+        arrays["joint"] = sink.encode("joint", encoder(joint, "text"), words)
     return arrays

@@ -18,7 +18,7 @@ from dedupver.index import bands
 from dedupver.index.seeds import Seeds
 from dedupver.index.sequences import Sequences
 from dedupver.index.structures import similarity
-from dedupver.schema import EVIDENCE, FORMAT, HOT, MATCH, MODALITIES, SPAN, ParamsError
+from dedupver.schema import EVIDENCE, FIT, FORMAT, HOT, MATCH, MODALITIES, SPAN, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -126,6 +126,10 @@ class Segment:
         """Return what its contents share for a while with each other and with those before (schema SPAN)."""
         return self._table("spans.parquet", SPAN)
 
+    def fits(self) -> pa.Table:
+        """Return which images and texts fit each other, of which it brought one at least (schema FIT)."""
+        return self._table("joint.parquet", FIT)
+
     def array(self, name: str, default: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return an array of the segment, mapped once; `default` where it has none."""
         if name not in self._arrays:
@@ -215,6 +219,10 @@ class Index:
     def spans(self) -> Iterator[pa.Table]:
         """Return what contents share for a while, a segment at a time (schema SPAN)."""
         return (segment.spans() for segment in self.segments)
+
+    def fits(self) -> Iterator[pa.RecordBatch]:
+        """Return the images and texts that fit each other in all segments (schema FIT), a segment at a time."""
+        return itertools.chain.from_iterable(segment.fits().to_batches() for segment in self.segments)
 
     def scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:
         """Return what gives the exact similarity of pairs of contents, named by their rows in `contents`, shapes (m,).

@@ -15,9 +15,9 @@ from dedupver import links, store
 from dedupver.digests import Digests, Rows, order, to_column
 from dedupver.index import recall
 from dedupver.index.segment import Index, Segment
-from dedupver.match import codes, fields, sequences, sets, vectors
+from dedupver.match import codes, fields, joint, sequences, sets, vectors
 from dedupver.match.found import Findings, Found, Hot, Job, Span
-from dedupver.schema import EVIDENCE, HOT, MATCH, RECALL, SPAN
+from dedupver.schema import EVIDENCE, FIT, HOT, JOINT, MATCH, RECALL, SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,12 @@ def write_segment(
     links.link(prints / "contents.parquet", out / "contents.parquet", "share")
     job = Job(Segment(out, built_with=built_with), base, settings)
     counts = _write_matches(job)
-    return counts, _recall(job)
+    measured = _recall(job)
+    if any(job.new.size(modality) and len(job.new.every(kind)) for modality, kind in JOINT.items()):
+        fits = joint.search(job)
+        store.write_table(out / "joint.parquet", fits, FIT)
+        counts["fits"], measured = fits.num_rows, pa.concat_tables([measured, joint.recall(job, fits)])
+    return counts, measured
 
 
 def _write_matches(job: Job) -> dict[str, Any]:

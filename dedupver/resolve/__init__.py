@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Digests, Lookup, Rows, numbered, of_column, parts_in
 from dedupver.index.lsh import distinct
-from dedupver.resolve import captions, rules, words
+from dedupver.resolve import captions, joint, rules, words
 from dedupver.resolve.caps import Caps
 from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
 from dedupver.resolve.greedy import Outcome, sweep
@@ -24,7 +24,7 @@ from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of, place_in
 from dedupver.resolve.rules import REVIEW, Edges, Rule
 from dedupver.resolve.shared import shared
-from dedupver.schema import EVIDENCE, ParamsError
+from dedupver.schema import EVIDENCE, REPORTED, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,12 +41,13 @@ class Verdicts:
     said: pa.Table  # schema SAID: of the dropped, in the order of their rows
     reported: pa.Table  # schema REPORTED
     shared: pa.Table  # schema SHARED
+    captioned: pa.Table  # schema CAPTIONED
     unverified: int
 
 
 def no_fit(images: Digests, _: Digests) -> Scores:
-    """Return that no image fits a caption: there is no space in which both are."""
-    return np.zeros(len(images), np.float32)
+    """Return that nobody knows how an image fits a caption: there is no space in which both are."""
+    return np.full(len(images), np.nan, np.float32)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Case:
     reviews: Sequence[tuple[str, str, str]]
     scorer: Callable[[str, Digests], Score]  # of a kind and among some contents
     fit: Callable[[Digests, Digests], Scores] = no_fit  # of images and captions, pair by pair
+    fits: Iterable[pa.RecordBatch] = ()  # schema FIT
 
 
 def resolve(case: Case, settings: params.Dedup) -> Verdicts:
@@ -96,11 +98,14 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     named = [*conjunctions, *([captions.rule(names, settings)] if policy else [])]
     judged = words.Judged(names, case.records, nodes, representative, outcome, named, settings.caps, evidence)
     said = words.said(judged)
-    reported = words.reported(judged, said, settings)
+    fits, across = _across(case, settings, names, contents, nodes.parts, np.flatnonzero(representative < 0))
+    reported = pa.concat_tables([words.reported(judged, said, settings), across]).sort_by(
+        [(name, "ascending") for name in REPORTED.names]
+    )
     keep, ids = representative < 0, case.records["id"]
     stay = keep & case.counted
     common = shared(parts[stay], list(names), contents, ids.filter(pa.array(stay)))
-    return Verdicts(keep, representative, said, reported, common, outcome.unverified)
+    return Verdicts(keep, representative, said, reported, common, fits, outcome.unverified)
 
 
 def _met(case: Case) -> dict[str, str]:
@@ -132,6 +137,16 @@ class _Reviews(NamedTuple):
     def over(self, edges: Edges) -> Edges:
         """Take out the pairs that a person spoke of."""
         return edges.at(~in_sorted(pair_key(edges.left, edges.right), self.pairs))
+
+
+def _across(  # noqa: PLR0913, PLR0917 - the kept, and what is known of their contents
+    case: Case, settings: params.Dedup, names: Mapping[str, str], contents: Digests, parts: Rows, kept: Rows
+) -> tuple[pa.Table, pa.Table]:
+    """Return how well captions fit their images, and what is to be reported across modalities."""
+    ids, mine = case.records["id"].take(pa.array(kept)), parts[kept]
+    fits = joint.captioned(ids, mine, names, lambda image, text: case.fit(contents[image], contents[text]))
+    elsewhere = joint.elsewhere(ids, mine, names, contents, case.fits, settings.thresholds.joint)
+    return fits, pa.concat_tables([joint.unlike(fits), elsewhere])
 
 
 def _captions_first(  # noqa: PLR0913, PLR0917 - what an order depends on

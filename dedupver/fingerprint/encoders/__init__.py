@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dedupver.fingerprint.encoders import clip, onnx, open_clip, sentences, static
+from dedupver.fingerprint.encoders import aligned, clip, onnx, open_clip, sentences, static
 from dedupver.fingerprint.encoders.model import Encoder, Model
 from dedupver.schema import ModelError
 
@@ -26,6 +26,10 @@ class Family(NamedTuple):
     takes: str  # what follows the colon; empty: nothing does
 
 
+def _aligned(directory: str, modality: str) -> Model:
+    return aligned.find(directory, modality, find_model)
+
+
 FAMILIES: Final = {
     "wordllama": Family(static.wordllama, ("text",), ""),
     "model2vec": Family(static.model2vec, ("text",), "DIR"),
@@ -36,6 +40,7 @@ FAMILIES: Final = {
     "clip": Family(clip.clip, ("text", "image"), "NAME_OR_PATH"),
     "siglip": Family(clip.siglip, ("text", "image"), "NAME_OR_PATH"),
     "open_clip": Family(open_clip.find, ("text", "image"), "MODEL/PRETRAINED"),
+    "aligned": Family(_aligned, ("text", "image"), "DIR"),
 }
 """The word before the colon → how such an encoder is found."""
 
@@ -49,6 +54,7 @@ def find_model(spec: str, modality: str) -> Model:
     - `onnx:PATH`: any model in ONNX, or a folder with text.onnx, image.onnx; beside it a JSON file with the fields of
       `onnx.Tokens` for a model of texts, of `pixels.Preprocessing` for one of images.
     - `sentence-transformers:NAME_OR_PATH`, `clip:NAME_OR_PATH`, `siglip:NAME_OR_PATH`, `open_clip:MODEL/PRETRAINED`.
+    - `aligned:DIR`: what `dedupver align` wrote.
 
     Raises ModelError that names the package to install, or the file that is missing.
     """
