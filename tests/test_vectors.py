@@ -127,6 +127,16 @@ def test_columns_of_other_types_are_quarantined(tmp_path: Path) -> None:
         assert row["code"] == "wrong_type"
 
 
+@pytest.mark.parametrize(
+    ("column", "code"), [("text", "wrong_type"), ("image", "wrong_type"), ("id", "wrong_type"), ("source", None)]
+)
+def test_a_list_in_the_column_of_another_field(tmp_path: Path, column: str, code: str | None) -> None:
+    """It is what it was before there were vectors: no text, no bytes, no name; a source that nobody knows."""
+    columns = {"id": ["a"], "text": ["x y"], "vector": [[1.0, 2.0]]}
+    (row,) = read(tmp_path, "t.parquet", parquet({**columns, column: pa.array([[np.nan, 2.0]])}))
+    assert (row["code"], row["source"]) == (code, None)
+
+
 def look(*rows: list[float], dim: int | None = None) -> tuple[Any, list[Any], Sink]:
     """Look at some vectors."""
     verdicts: list[Any] = []

@@ -37,6 +37,13 @@ class Cells(NamedTuple):
         """Return the bytes of each value, 0 where there is none."""
         return np.diff(raw(self.values)[1]) * ((self.kinds == STRING) | (self.kinds == NUMBER))
 
+    def without_vectors(self) -> Cells:
+        """Return the column of a field that takes no vector."""
+        if not (self.kinds == VECTOR).any():
+            return self
+        kinds = np.where(self.kinds == VECTOR, np.uint8(OTHER), self.kinds)
+        return Cells(pa.nulls(len(kinds), pa.large_string()), kinds)
+
     def without(self, rows: Mask) -> Cells:
         """Return the column without the values of some rows."""
         if not rows.any():

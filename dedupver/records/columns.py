@@ -34,6 +34,7 @@ def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -
     nothing, `Table.record` has to see them.
     """
     n, names = len(plain), table.columns
+    found = {name: cells if name in table.vectors else cells.without_vectors() for name, cells in found.items()}
     for column in table.blobs:
         plain &= _missing(found.get(column), n)
     rows = {
@@ -86,7 +87,7 @@ def _row(found: Mapping[str, Cells | None], table: Table, plain: Mask) -> pa.Lar
     n, columns = len(plain), {}
     for name, cells in found.items():
         if cells is not None:
-            plain &= (cells.kinds != OTHER) & (cells.kinds != VECTOR)
+            plain &= cells.kinds != OTHER
             if (number := cells.kinds == NUMBER).any():
                 plain &= ~(number & _in(cells.values, _UNSAID))
             columns[name] = objects.spans(cells, cells.kinds != NONE)

@@ -71,6 +71,11 @@ class Raw:
         """Return how many bytes of the payload are held."""
         return sum(map(payload.held, self.parts.values()))
 
+    def put(self, part: str, held: payload.Payload | None) -> None:
+        """Take a part; None: there is none."""
+        if held is not None:
+            self.parts[part] = held
+
     def quarantine(self, verdict: Unreadable) -> Self:
         """Let the payload go, keep the reason, and make sure that the record has a name."""
         self.parts, self.remote = {}, None

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -52,10 +52,10 @@ class Number(str):
     __slots__ = ()
 
 
-class Numbers(bytes):
-    """The numbers of a vector: float32, little-endian."""
+class Numbers(NamedTuple):
+    """The numbers of a vector."""
 
-    __slots__ = ()
+    data: bytes  # float32, little-endian
 
 
 class Table:
@@ -152,20 +152,14 @@ class Table:
     def _payload(self, raw: Raw, row: Row) -> None:
         for column, part in self.texts.items():
             if not self._put_remote(raw, part, row.get(column)):
-                text = _text(row.get(column), part, self.params.max_text_bytes)
-                if text is not None:
-                    raw.parts[part] = text
+                raw.put(part, _text(row.get(column), part, self.params.max_text_bytes))
         for column, part in self.vectors.items():
-            numbers = vector_of(row.get(column), part, self.params.max_vector_bytes)
-            if numbers is not None:
-                raw.parts[part] = numbers
+            raw.put(part, vector_of(row.get(column), part, self.params.max_vector_bytes))
         for column, part in self.blobs.items():
             if not self._put_remote(raw, part, row.get(column)):
                 self._put_blob(raw, part, _blob(row.get(column), part or column))
         for part, columns in self.rows.items():
-            values = {name: value for name in columns if (value := _value(row.get(name), name))}
-            if values:
-                raw.parts[part] = _sized(objects.line(values), part, self.params.max_row_bytes)
+            raw.put(part, _line({name: row.get(name) for name in columns}, part, self.params.max_row_bytes))
         if not raw.parts and not raw.remote:
             held = self.parts() & row.keys() or self.parts()
             raise Unreadable("no_content", f"no value in any of {', '.join(sorted(held))}")
@@ -281,9 +275,9 @@ def vector_of(value: object, field: str, limit: int) -> bytes | None:
             value = Numbers(np.array(value, np.float64).astype("<f4").tobytes())
     if not isinstance(value, Numbers):
         raise Unreadable("wrong_type", f"{field}: a {_type(value)}, not a list of numbers")
-    if len(value) > limit:
-        raise Unreadable("huge_vector", f"{field}: {len(value)} bytes as float32, the limit is {limit}")
-    return value
+    if len(value.data) > limit:
+        raise Unreadable("huge_vector", f"{field}: {len(value.data)} bytes as float32, the limit is {limit}")
+    return value.data
 
 
 def _unicode(value: object, field: str) -> str:
@@ -315,8 +309,11 @@ def _value(value: object, field: str) -> str:
     return _valid(value, field)
 
 
-def _sized(data: bytes, part: str, limit: int) -> bytes:
-    if len(data) > limit:
+def _line(row: Row, part: str, limit: int) -> bytes | None:
+    """Return the columns of a part as one string of bytes, None where none says anything."""
+    values = {name: said for name, value in row.items() if (said := _value(value, name))}
+    data = objects.line(values) if values else None
+    if data and len(data) > limit:
         raise Unreadable("huge_row", f"{part}: {len(data)} bytes, the limit is {limit}")
     return data
 
@@ -343,4 +340,5 @@ def as_float(value: object) -> float | None:
 
 
 def _type(value: object) -> str:
-    return {Number: "number", dict: "object", list: "list", bool: "boolean"}.get(type(value), "value of another type")
+    names = {Number: "number", dict: "object", list: "list", Numbers: "list", bool: "boolean"}
+    return names.get(type(value), "value of another type")

@@ -178,12 +178,10 @@ def _each(array: pa.Array) -> Sequence[object]:
         return [None if value is None else Numbers(value) for value in _numbers(array).to_pylist()]
     if is_string(array.type):
         return [value and value.decode("utf-8", "surrogateescape") for value in _as_bytes(array)]
-    if is_bytes(array.type):
-        return _as_bytes(array)
+    if is_bytes(array.type) or pa.types.is_boolean(array.type):
+        return array.to_pylist()
     if is_image(array.type):
         return _images(array)
-    if pa.types.is_boolean(array.type):
-        return array.to_pylist()
     try:
         return [None if value is None else Number(value) for value in _spelled(array).to_pylist()]
     except pa.ArrowException:
