@@ -64,6 +64,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
         plan = {version: _chunks(project, root, base, parts / version) for version, root in batches.items()}
         plan = _dimensioned(plan, base)
         chunks = [chunk for each in plan.values() for chunk in each]
+        batch.require(chunks)
         sizes = _sizes(chunks)
         workers = project.params.engine.workers or (1 if sum(sizes) < SMALL else 0)
         engine.map(

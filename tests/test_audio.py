@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import itertools
 import os
+import re
 import shutil
 import signal
 import struct
+import sys
 import time
 import wave
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,12 @@ import pyarrow.parquet as pq
 import pytest
 import sounds
 
+from dedupver import records
 from dedupver.check import check
 from dedupver.fingerprint import audio, spectrum
-from dedupver.fingerprint.audios import look
-from dedupver.fingerprint.look import Sink
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.sandbox import Killed, Sandbox
 from dedupver.index.sequences import similarity
-from dedupver.params import Audio
 from dedupver.schema import ModelError, Unreadable
 
 if TYPE_CHECKING:
@@ -264,11 +263,26 @@ def test_a_sandbox_survives_what_it_is_given() -> None:
     box.close()
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not a quarantine of every sound."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+@pytest.mark.parametrize("name", ["b.wav", "b.mp4"])
+def test_a_missing_package_is_named_before_anything_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a quarantine of every sound, nor an error after hours of texts."""
+    root = projects.create(tmp_path, {"a.txt": "a text of five words", name: b"RIFF"}, source__columns__id=None)
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setattr(records, "read", lambda *_: pytest.fail("a record was read"))
+    extra = "audio" if name == "b.wav" else "video"
+    with pytest.raises(ModelError, match=rf"{re.escape(name)}: .*pip install 'dedupver\[{extra}\]'"):
+        projects.build(root, "fingerprint")
+
+
+def test_a_missing_package_is_named_where_a_table_holds_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tables hold shows when they are read; that is no quarantine either."""
+    pq.write_table(pa.table({"id": ["1"], "audio": [b"RIFF"]}), tmp_path / "a.parquet")
+    root = projects.create(tmp_path, {"a.parquet": (tmp_path / "a.parquet").read_bytes()})
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ModelError, match=r"dedupver\[audio\]"):
-        look(Audio(), Sink(None, []))
+        projects.build(root, "fingerprint")
 
 
 # the pipeline

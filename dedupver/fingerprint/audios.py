@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from dedupver.fingerprint import audio, spectrum
 from dedupver.fingerprint.look import Look, Sink, one_by_one
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.sandbox import Killed, Sandbox
-from dedupver.schema import ModelError, Unreadable
+from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
     from dedupver import params
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
 
 
 def look(settings: params.Audio, sink: Sink) -> Look:
-    """Return the look at sounds. Raises ModelError where the package that decodes them is not installed."""
-    if importlib.util.find_spec("av") is None:
-        raise ModelError("sounds need the package av: pip install 'dedupver[audio]'")
+    """Return the look at sounds."""
     return functools.partial(one_by_one, sink=sink, see=functools.partial(_see, settings=settings))
 
 

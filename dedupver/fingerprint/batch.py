@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +20,18 @@ from dedupver.fingerprint.prints import Prints
 from dedupver.fingerprint.remotes import Remotes, fetched, remotes
 from dedupver.fingerprint.rows import Found, Part, unnamed
 from dedupver.fingerprint.strings import Strings
-from dedupver.schema import CONTENT, PASSAGES, SIZES, UNNAMED, Unreadable
+from dedupver.schema import CONTENT, PASSAGES, SIZES, UNNAMED, ModelError, Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from dedupver import params
     from dedupver.digests import Rows
+
+
+DECODED: Final = {"audio": "sounds", "video": "videos"}
+"""Modalities that PyAV decodes, and what they are called: an extra of each name brings it."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,26 @@ def fingerprint(chunk: Chunk) -> int:
     return taken.num_rows
 
 
+def require(chunks: Iterable[Chunk]) -> None:
+    """Raise ModelError where a file can't be decoded by any package that is installed, before anything is read.
+
+    What tables and archives hold shows when they are read.
+    """
+    for chunk in chunks:
+        for sample in chunk.task.samples:
+            for part, path in sample.parts.items():
+                _require(chunk.source.parts[part], f"{path}: ")
+
+
+def _require(modality: str, where: str = "") -> None:
+    if modality in DECODED and importlib.util.find_spec("av") is None:
+        what = f"{where}{DECODED[modality]} need the package av"
+        raise ModelError(f"{what}: pip install 'dedupver[{modality}]', or leave such files out of the source")
+
+
 def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
-    """Return the look at the payloads of a modality."""
+    """Return the look at the payloads of a modality. Raises ModelError where its package is not installed."""
+    _require(modality)
     if modality == "text":
         return texts.look(settings.text, sink, settings.joint.encoder)
     if modality == "audio":

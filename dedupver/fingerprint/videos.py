@@ -7,7 +7,6 @@ another container is found by its pictures, all of which are equal.
 from __future__ import annotations
 
 import functools
-import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,7 @@ from dedupver.fingerprint import spectrum
 from dedupver.fingerprint.look import Look, Sink, one_by_one
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.sandbox import Killed, Sandbox
-from dedupver.schema import ModelError, Unreadable
+from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
     from dedupver import params
@@ -31,9 +30,7 @@ MEMORY: Final = 4 << 30
 
 
 def look(settings: params.Video, sink: Sink) -> Look:
-    """Return the look at videos. Raises ModelError where the package that decodes them is not installed."""
-    if importlib.util.find_spec("av") is None:
-        raise ModelError("videos need the package av: pip install 'dedupver[video]'")
+    """Return the look at videos."""
     return functools.partial(one_by_one, sink=sink, see=functools.partial(_see, settings=settings))
 
 
