@@ -1,9 +1,7 @@
-# Each target does all of its own set-up. Needed beforehand: Python >= 3.11 with venv, git, make and a C++ compiler.
+# Each target does all of its own set-up. Needed beforehand: Python >= 3.11 with venv, git and make.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.ready
-# a portable build of hnswlib: the same index on every machine
-export HNSWLIB_NO_NATIVE := 1
 export PATH := $(BIN):$(PATH)
 
 .PHONY: help setup demo test test-models lint docs bench bench-full
@@ -21,7 +19,6 @@ setup: $(STAMP)
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dedupver needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	@command -v git >/dev/null || { echo "dedupver needs git: install it and try again"; exit 1; }
-	@command -v $${CXX:-c++} >/dev/null || command -v g++ >/dev/null || { echo "dedupver needs a C++ compiler (hnswlib has no wheels): apt-get install g++, or xcode-select --install"; exit 1; }
 	@echo "setting up .venv from requirements.lock (some minutes, once)"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check --requirement requirements.lock

@@ -322,13 +322,17 @@ class RowLsh(Section):
 
 
 class Hnsw(Section):
-    """Graph parameters, as hnswlib names them; `neighbours` are asked for at each search."""
+    """Graphs of vectors, as faiss names their parameters; `neighbours` are asked for at each search.
 
-    m: Annotated[int, Field(ge=2, le=128)] = 16
+    A segment of fewer than `min_vectors` has none: comparing with all of it is as fast, and exact.
+    """
+
+    min_vectors: Positive = 50_000
+    m: Annotated[int, Field(ge=2, le=128)] = 32
     ef_construction: Positive = 200
     ef: Positive = 128
     neighbours: Positive = 32
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
 
 class Match(Section):

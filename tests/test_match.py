@@ -89,7 +89,8 @@ def test_image_matches_are_those_of_brute_force(tmp_path: Path, search: str) -> 
         ):
             image.save(tmp_path / "one.png")
             files[f"{name}-{variant}.png"] = (tmp_path / "one.png").read_bytes()
-    root = projects.create(tmp_path / "p", files, match={"image_index": search, "recall_sample": 10})
+    settings = {"image_index": search, "hnsw": {"min_vectors": 1}, "recall_sample": 10}
+    root = projects.create(tmp_path / "p", files, match=settings)
     projects.build(root, "fingerprint", "match")
     index = Index.open(root / "index")
     expected = by_brute_force(index, "image", "image", 0.84)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dedupver import store
 from dedupver.compiled import njit, threads
 from dedupver.index.minhash import EMPTY, lower, permutations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from dedupver.fingerprint.text import Sets
 
@@ -25,6 +27,9 @@ Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 Places = npt.NDArray[np.uint32]
 Values = npt.NDArray[np.uint32]
+
+KEYS, ROWS = "bands.keys", "bands.rows"
+"""How the two arrays of a modality's bands end."""
 
 _TOGETHER: Final = 16  # bands made in one pass over the sets
 _BLOCK: Final = 1 << 12  # sets that a thread hashes at a time: threads that meet less often wait less on a busy machine
@@ -50,6 +55,20 @@ def make(sets: Sets, count: int, rows: int, seed: int) -> Iterator[Band]:
     for first in range(0, count, _TOGETHER):
         some = slice(first * rows, min(first + _TOGETHER, count) * rows)
         yield from _some_bands(sets, contents, a[some], b[some], first, rows)
+
+
+def write(out: Path, modality: str, made: Iterator[Band], shape: tuple[int, int]) -> None:
+    """Write the bands of a segment; `shape` says how many there are, and how many contents each has."""
+    with (
+        store.appending(out / f"{modality}.{KEYS}.npy", shape, np.uint64) as keys,
+        store.appending(out / f"{modality}.{ROWS}.npy", shape, np.uint32) as rows,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        for band in made:
+            written = pool.submit(rows, band.rows)  # beside the keys: a file's pages are filled on one core
+            keys(band.keys)
+            written.result()
+            del band  # or it would hold some bands while the next are made
 
 
 def _some_bands(  # noqa: PLR0913, PLR0917 - the sets, and what they are hashed with

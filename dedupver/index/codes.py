@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,39 +17,40 @@ Mask = npt.NDArray[np.bool_]
 _BLOCK: Final = 4096  # queries a thread takes at a time: beside them, a tile's table costs little
 
 
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """Pairs of a query row and a code row, sorted, and the rows whose pairs are not all listed."""
+class Scan(NamedTuple):
+    """Pairs of a query row and a code row, sorted, and the rows of the codes that are neighbours beyond the cap."""
 
-    left: Rows  # (m,), query row
-    right: Rows  # (m,), code row
-    hot_queries: Mask  # (q,), has more neighbours than the cap
-    hot_codes: Mask  # (n,), is a neighbour of a hot query
+    left: Rows  # (m,)
+    right: Rows  # (m,)
+    beyond: Mask  # (n,)
 
 
-def scan(queries: Codes, codes: Codes, radius: int, cap: int, *, triangle: bool = False) -> Scan:
+def scan(  # noqa: PLR0913 - two sides, and what counts
+    queries: Codes, codes: Codes, radius: int, cap: int, found: Rows, *, triangle: bool = False
+) -> Scan:
     """Return the pairs of a query and a code that differ in at most `radius` bits, exactly.
 
-    `queries` has shape (q, words), `codes` (n, words). A query of more than `cap` neighbours lists the first `cap` by
-    code row; it is marked hot, and so is each of its neighbours: any pair that is not listed has both ends marked. With
-    `triangle` the queries are the codes, and only pairs of a row and a smaller row count. Time is q · n · words; memory
-    is that of the codes and of the pairs listed.
+    `queries` has shape (q, words), `codes` (n, words). `found`, shape (q,), counts the neighbours of each query that
+    were met before, and goes on counting: up to `cap` they are listed, by row; those beyond are marked. With `triangle`
+    the queries are the codes, and only pairs of a row and a smaller row count. Time is q · n · words; memory is that of
+    the codes and of the pairs listed.
     """
     from dedupver.index import tiles  # noqa: PLC0415 - loads numba, which texts alone may not need
 
     queries, codes = np.ascontiguousarray(queries), np.ascontiguousarray(codes)
-    planes, hot_codes = tiles.planes(codes), np.zeros(len(codes), np.bool_)
+    planes, beyond = tiles.planes(codes), np.zeros(len(codes), np.bool_)
 
-    def block(first: int) -> tuple[Rows, Rows, Rows]:
-        mine = queries[first : first + _BLOCK]
-        found: tuple[Rows, Rows, Rows] = tiles.scan(mine, first, codes, planes, radius, cap, triangle, hot_codes)
-        return found
+    def block(first: int) -> tuple[Rows, Rows]:
+        some = slice(first, first + _BLOCK)
+        pairs: tuple[Rows, Rows] = tiles.scan(
+            queries[some], first, codes, planes, radius, cap, triangle, found[some], beyond
+        )
+        return pairs
 
     with ThreadPoolExecutor(threads()) as pool:
-        parts = [(np.empty(0, np.int64),) * 3, *pool.map(block, range(0, len(queries), _BLOCK))]
-    left, right, found = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    hot_codes[right[found[left] > cap]] = True
-    return Scan(left, right, found > cap, hot_codes)
+        parts = [(np.empty(0, np.int64),) * 2, *pool.map(block, range(0, len(queries), _BLOCK))]
+    left, right = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Scan(left, right, beyond)
 
 
 def hamming(a: Codes, b: Codes) -> npt.NDArray[np.int32]:

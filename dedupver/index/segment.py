@@ -1,4 +1,4 @@
-"""One version's immutable part of the index, and the index: segments, oldest first, and what they were built with."""
+"""An immutable part of the index, and the index: segments, oldest first, and what they were built with."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from dedupver import params, store
 from dedupver.digests import Digests, Lookup, Rows
 from dedupver.fingerprint.prints import OFFSETS, VALUES
 from dedupver.fingerprint.ragged import Ragged
-from dedupver.index import bands
+from dedupver.index import bands, codes
+from dedupver.index.blocks import Plan
 from dedupver.index.seeds import Seeds
 from dedupver.index.sequences import Sequences
 from dedupver.index.structures import similarity
 from dedupver.schema import EVIDENCE, FIT, FORMAT, HOT, MATCH, MODALITIES, SPAN, ParamsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import pyarrow as pa
@@ -33,6 +34,12 @@ Codes = npt.NDArray[np.uint64]
 Scores = npt.NDArray[np.float32]
 
 MANIFEST: Final = "index.json"
+TABLES: Final = {"matches": MATCH, "hot": HOT, "spans": SPAN}
+"""What a segment says of its contents: each as NAME.parquet, in the order of its columns."""
+
+PLAN: Final = "bands.json"
+"""What a plan of bands is called, after its modality."""
+
 _LARGE: Final = 1 << 16  # contents: 24 MiB of LSH tables with 32 bands
 
 
@@ -47,7 +54,7 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """The version that wrote it."""
+        """The version that wrote it, or the first and the last of those that it holds."""
         return self.path.name
 
     def content(self, modality: str) -> Digests:
@@ -71,10 +78,10 @@ class Segment:
 
     def band(self, modality: str, number: int) -> bands.Band:
         """Return a band of a modality's LSH table."""
-        keys = self.array(f"{modality}.bands.keys", np.empty((number + 1, 0), np.uint64))
-        rows = self.array(f"{modality}.bands.rows", np.empty((number + 1, 0), np.uint32))
+        keys = self.array(f"{modality}.{bands.KEYS}", np.empty((number + 1, 0), np.uint64))
+        rows = self.array(f"{modality}.{bands.ROWS}", np.empty((number + 1, 0), np.uint32))
         if keys.shape[1] > _LARGE:  # each band is mapped anew: what was read of the others does not stay in memory
-            del self._arrays[f"{modality}.bands.keys"], self._arrays[f"{modality}.bands.rows"]
+            del self._arrays[f"{modality}.{bands.KEYS}"], self._arrays[f"{modality}.{bands.ROWS}"]
         return bands.Band(keys[number], rows[number])
 
     def every(self, kind: Kind) -> npt.NDArray[Any]:
@@ -106,25 +113,46 @@ class Segment:
         nothing = np.empty(0, np.uint32)
         return Seeds(*(self.array(f"{kind.modality}.{kind.measure}.{name}", nothing) for name in Seeds._fields))
 
+    def plan(self, modality: str) -> Plan | None:
+        """Return the plan that the bands of a modality were made by; None where it has none, or they need none."""
+        name = f"{modality}.{PLAN}"
+        return Plan(**store.read_json(self.file(name))) if (self.path / name).exists() else None
+
+    def write_plan(self, modality: str, plan: Plan) -> None:
+        """Write the plan that the bands of a modality are to be made by."""
+        store.write_json(self.path / f"{modality}.{PLAN}", plan._asdict())
+
     def rows(self) -> params.Row:
         """Return how rows of tables are compared."""
         return params.Row.model_validate(self.built_with["fingerprint"]["row"])
+
+    def graphed(self, kind: str) -> tuple[Vectors, Rows]:
+        """Return the vectors that a kind's graph is of, and their rows: of codes their bits as ±1, at length 1."""
+        what = EVIDENCE[kind]
+        if what.structure == "vectors":
+            return self.vectors(what)
+        packed, rows = self.codes(what)
+        return codes.signs(packed), rows  # their cosine grows as the distance of the codes shrinks
 
     def graph(self, kind: str) -> Path:
         """Return the path of a kind's HNSW graph."""
         return self.file(f"{kind}.hnsw")
 
+    def has_graph(self, kind: str) -> bool:
+        """Return whether a kind has a graph: its vectors are many."""
+        return (self.path / f"{kind}.hnsw").exists()
+
     def matches(self) -> pa.Table:
         """Return the verified matches this segment brought (schema MATCH)."""
-        return self._table("matches.parquet", MATCH)
+        return self.table("matches")
 
     def hot(self) -> pa.Table:
         """Return the members of its hot buckets (schema HOT)."""
-        return self._table("hot.parquet", HOT)
+        return self.table("hot")
 
     def spans(self) -> pa.Table:
         """Return what its contents share for a while with each other and with those before (schema SPAN)."""
-        return self._table("spans.parquet", SPAN)
+        return self.table("spans")
 
     def fits(self) -> pa.Table:
         """Return which images and texts fit each other, of which it brought one at least (schema FIT)."""
@@ -146,8 +174,10 @@ class Segment:
         """
         return self.index.file(f"segments/{self.name}/{name}") if self.index else self.path / name
 
-    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
-        return store.read_table(self.file(name), schema) if (self.path / name).exists() else schema.empty_table()
+    def table(self, name: str) -> pa.Table:
+        """Return one of the TABLES."""
+        path, schema = self.path / f"{name}.parquet", TABLES[name]
+        return store.read_table(self.file(path.name), schema) if path.exists() else schema.empty_table()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How fingerprints of each structure are compared: exactly, a pair or some with all of a segment."""
+"""How fingerprints of each structure are compared, exactly, and what a segment holds beside them to be searched by."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dedupver.digests import Rows
-from dedupver.index import codes, fields, hnsw, sample, sequences, sets
+from dedupver import store
+from dedupver.digests import Rows, leading
+from dedupver.index import bands, blocks, codes, fields, sample, seeds, sequences, sets, vectors
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dedupver import params
     from dedupver.index.segment import Segment
     from dedupver.schema import Kind
 
@@ -27,6 +31,12 @@ _TOGETHER: Final = 16  # codes or vectors compared with all others in one pass
 
 class Structure(Protocol):
     """What the index asks of a structure."""
+
+    def derived(self, kind: Kind) -> Sequence[str]:
+        """Return the names, within a modality, of the arrays that `derive` writes."""
+
+    def derive(self, name: str, segment: Segment, settings: params.Match) -> None:
+        """Write, beside a kind's fingerprints, what they are searched by: a function of them and the settings alone."""
 
     def comparable(self, kind: Kind, segment: Segment) -> Rows:
         """Return the rows of a segment that have a fingerprint which says enough to be compared."""
@@ -51,8 +61,22 @@ def similarity(  # noqa: PLR0913, PLR0917 - rows of two segments
     return STRUCTURES[what.structure].similarity(what, a, ai, b, bi, at_least)
 
 
+def derive(name: str, segment: Segment, settings: params.Match) -> None:
+    """Write, beside a segment's fingerprints of a kind, what they are searched by; a plan of bands is there already."""
+    STRUCTURES[EVIDENCE[name].structure].derive(name, segment, settings)
+
+
 class _Sets:
     """Sets of hashes: MinHash proposes, Jaccard decides."""
+
+    def derived(self, kind: Kind) -> Sequence[str]:  # noqa: ARG002 - as Structure has it
+        return [bands.KEYS, bands.ROWS]
+
+    def derive(self, name: str, segment: Segment, settings: params.Match) -> None:
+        modality, lsh = EVIDENCE[name].modality, settings.lsh
+        given = segment.sets(modality)
+        made = bands.make(given, lsh.bands, lsh.rows, lsh.seed)
+        bands.write(segment.path, modality, made, (lsh.bands, int(np.count_nonzero(given.sizes))))
 
     def comparable(self, kind: Kind, segment: Segment) -> Rows:
         return np.flatnonzero(segment.sets(kind.modality).sizes)
@@ -75,6 +99,13 @@ class _Sets:
 class _Codes:
     """Bit codes: Hamming distance."""
 
+    def derived(self, kind: Kind) -> Sequence[str]:  # noqa: ARG002 - as Structure has it
+        return []
+
+    def derive(self, name: str, segment: Segment, settings: params.Match) -> None:
+        if settings.image_index == "hnsw":
+            _write_graph(segment, name, settings.hnsw)
+
     def comparable(self, kind: Kind, segment: Segment) -> Rows:
         return segment.codes(kind)[1]
 
@@ -91,19 +122,34 @@ class _Codes:
 class _Vectors:
     """Unit vectors: cosine."""
 
+    def derived(self, kind: Kind) -> Sequence[str]:  # noqa: ARG002 - as Structure has it
+        return []
+
+    def derive(self, name: str, segment: Segment, settings: params.Match) -> None:
+        _write_graph(segment, name, settings.hnsw)
+
     def comparable(self, kind: Kind, segment: Segment) -> Rows:
         return segment.vectors(kind)[1]
 
     def similarity(self, kind: Kind, a: Segment, ai: Rows, b: Segment, bi: Rows, _: float) -> Scores:
-        return np.nan_to_num(hnsw.cosine(a.every(kind), ai, b.every(kind), bi), nan=0.0)
+        return np.nan_to_num(vectors.cosine(a.every(kind), ai, b.every(kind), bi), nan=0.0)
 
     def nearest(self, kind: Kind, new: Segment, chosen: Rows, floor: float, cap: int) -> Nearest:
         mine = new.every(kind)[chosen]
-        return _by_pair(hnsw.exact_neighbours, mine, chosen, new, lambda segment: segment.vectors(kind), floor, cap)
+        return _by_pair(vectors.neighbours, mine, chosen, new, lambda segment: segment.vectors(kind), floor, cap)
 
 
 class _Sequences:
     """Codes over time: the bits that agree at the best offset."""
+
+    def derived(self, kind: Kind) -> Sequence[str]:
+        return [f"{kind.measure}.{name}" for name in seeds.Seeds._fields]
+
+    def derive(self, name: str, segment: Segment, settings: params.Match) -> None:  # noqa: ARG002 - as Structure has it
+        kind = EVIDENCE[name]
+        table = seeds.make(segment.sequences(kind).codes)
+        for part, values in zip(self.derived(kind), table, strict=True):
+            store.write_array(segment.path / f"{kind.modality}.{part}.npy", values)
 
     def comparable(self, kind: Kind, segment: Segment) -> Rows:
         return np.flatnonzero(segment.sequences(kind).codes.sizes)
@@ -127,6 +173,16 @@ class _Sequences:
 class _Fields:
     """Rows of tables: the weighted mean of their fields' similarities."""
 
+    def derived(self, kind: Kind) -> Sequence[str]:  # noqa: ARG002 - as Structure has it
+        return [bands.KEYS, bands.ROWS]
+
+    def derive(self, name: str, segment: Segment, settings: params.Match) -> None:
+        kind = EVIDENCE[name]
+        planned = segment.plan(kind.modality)
+        if planned:
+            shape = len(planned.fields), len(self.comparable(kind, segment))
+            bands.write(segment.path, kind.modality, band_rows(kind, segment, planned, settings.row_lsh), shape)
+
     def comparable(self, kind: Kind, segment: Segment) -> Rows:
         return fields.comparable(*fielded(kind, segment))
 
@@ -147,6 +203,16 @@ class _Fields:
         return near
 
 
+def _write_graph(segment: Segment, name: str, settings: params.Hnsw) -> None:
+    """Write the graph of a kind's vectors, if they are many."""
+    rows = STRUCTURES[EVIDENCE[name].structure].comparable(EVIDENCE[name], segment)
+    if len(rows) >= settings.min_vectors:
+        from dedupver.index import hnsw  # noqa: PLC0415 - loads faiss, which small segments do not need
+
+        found, _ = segment.graphed(name)
+        hnsw.build(segment.path / f"{name}.hnsw", found, settings.m, settings.ef_construction, settings.seed)
+
+
 STRUCTURES: Final[dict[str, Structure]] = {
     "sets": _Sets(),
     "codes": _Codes(),
@@ -154,6 +220,13 @@ STRUCTURES: Final[dict[str, Structure]] = {
     "sequences": _Sequences(),
     "fields": _Fields(),
 }
+
+
+def band_rows(kind: Kind, segment: Segment, planned: blocks.Plan, settings: params.RowLsh) -> Iterator[bands.Band]:
+    """Give the bands of a segment's rows by a plan."""
+    rows, how = fielded(kind, segment)
+    contents = fields.comparable(rows, how).astype(np.uint32)
+    return blocks.make(rows, leading(segment.content(kind.modality)), contents, how, planned, settings)
 
 
 def fielded(kind: Kind, segment: Segment) -> tuple[fields.Fields, fields.Comparison]:

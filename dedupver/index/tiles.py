@@ -40,13 +40,21 @@ def planes(codes: Codes) -> Codes:
 
 @njit(cache=True, nogil=True)
 def scan(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
-    queries: Codes, first: int, codes: Codes, planes: Codes, radius: int, cap: int, triangle: bool, hot_codes: Mask
-) -> tuple[Rows, Rows, Rows]:
-    """Return the pairs of a block of queries, of which row 0 is number `first`, and each one's count of neighbours.
+    queries: Codes,
+    first: int,
+    codes: Codes,
+    planes: Codes,
+    radius: int,
+    cap: int,
+    triangle: bool,
+    found: Rows,
+    beyond: Mask,
+) -> tuple[Rows, Rows]:
+    """Return the pairs of a block of queries, of which row 0 is number `first`, and count each one's neighbours.
 
-    Neighbours beyond the cap are marked in `hot_codes`; several threads may mark one row, all with the same value.
+    Neighbours beyond the cap are marked in `beyond`; several threads may mark one row, all with the same value.
     """
-    found, pairs, n = np.zeros(len(queries), np.int64), np.empty((1024, 2), np.int64), 0
+    pairs, n, before = np.empty((1024, 2), np.int64), 0, np.minimum(found, cap)
     table = np.empty(queries.shape[1] * _TABLE, np.uint64)
     candidates = np.empty(len(queries), np.int64)
     stop = min(first + len(queries), len(codes)) if triangle else len(codes)
@@ -59,14 +67,14 @@ def scan(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
             for row in range(start, end):
                 if _distance(queries, i, codes, row) <= radius:
                     if found[i] >= cap:
-                        hot_codes[row] = True
+                        beyond[row] = True
                     else:
                         pairs = pairs if n < len(pairs) else _grown(pairs)
                         pairs[n, 0], pairs[n, 1] = i, row
                         n += 1
                     found[i] += 1
-    left, right = _by_query(pairs[:n], np.minimum(found, cap))
-    return left + first, right, found
+    left, right = _by_query(pairs[:n], np.minimum(found, cap) - before)
+    return left + first, right
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from dedupver import links, store
 from dedupver.digests import Digests, Rows, order, to_column
 from dedupver.index import recall
-from dedupver.index.segment import Index, Segment
+from dedupver.index.segment import TABLES, Index, Segment
 from dedupver.match import codes, fields, joint, sequences, sets, vectors
 from dedupver.match.found import Findings, Found, Hot, Job, Span
 from dedupver.schema import EVIDENCE, FIT, HOT, JOINT, MATCH, RECALL, SPAN
@@ -33,9 +33,6 @@ SEARCHES: Final[dict[str, Callable[[str, Job], Findings]]] = {
     "fields": fields.search,
 }
 """What finds the matches of a kind, by the structure of its fingerprints."""
-
-TABLES: Final = {"matches": MATCH, "hot": HOT, "spans": SPAN}
-"""What a segment says of its contents."""
 
 
 def write_segment(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from dedupver import store
 from dedupver.index import lsh
 from dedupver.index.segment import groups
 from dedupver.index.structures import similarity
@@ -24,17 +22,13 @@ if TYPE_CHECKING:
 Scores = npt.NDArray[np.float32]
 
 
-class Bands(NamedTuple):
-    """The bands of the new segment, and those of the base's that are not what is written there."""
+def search(kind: str, job: Job, count: int, others: Sequence[Iterator[Band] | None]) -> Findings:
+    """Return the verified matches of a kind, and the members of hot buckets.
 
-    new: Iterator[Band]
-    shape: tuple[int, int]  # how many there are, and how many contents each has
-    others: Sequence[Iterator[Band] | None]  # of the base's segments, oldest first; None: as they are written
-
-
-def search(kind: str, job: Job, bands: Bands) -> Findings:
-    """Write the bands of the new segment; return the verified matches of a kind, and the members of hot buckets."""
-    return _Search(kind, job, bands).run()
+    There are `count` bands. `others` are those of the base's segments, oldest first, that are not as written there;
+    None: they are.
+    """
+    return _Search(kind, job, count, others).run()
 
 
 class Verified:
@@ -61,13 +55,12 @@ class Verified:
 class _Search:
     """Contents are numbered through: the base's segments one after the other, then the new one."""
 
-    def __init__(self, kind: str, job: Job, bands: Bands) -> None:
-        self.kind, self.job, self.modality, self.bands = kind, job, EVIDENCE[kind].modality, bands
+    def __init__(self, kind: str, job: Job, count: int, others: Sequence[Iterator[Band] | None]) -> None:
+        self.kind, self.job, self.modality, self.count, self.others = kind, job, EVIDENCE[kind].modality, count, others
         self.sizes = [segment.size(self.modality) for segment in job.base.segments]
         self.first = np.cumsum([0, *self.sizes])
 
     def run(self) -> Findings:
-        self._write_bands()
         verified, hot = Verified(), [Hot(SELF, np.empty(0, np.uint64), np.empty(0, np.int64))]
         for pairs in lsh.batched(self._candidates(hot)):
             verified.add(*self._good(verified.missing(pairs)))
@@ -77,30 +70,17 @@ class _Search:
 
     def _candidates(self, hot: list[Hot]) -> Iterator[Keys]:
         """Give the pairs of all bands, band by band, and add the members of hot buckets to `hot`."""
-        anew = [number for number, other in enumerate(self.bands.others, start=1) if other is not None]
+        anew = [number for number, other in enumerate(self.others, start=1) if other is not None]
         since = int(self.first[max(anew, default=0)])
-        for number in range(self.bands.shape[0]):
+        for number in range(self.count):
             base = [
                 segment.band(self.modality, number) if other is None else next(other)
-                for segment, other in zip(self.job.base.segments, self.bands.others, strict=True)
+                for segment, other in zip(self.job.base.segments, self.others, strict=True)
             ]
             mine = self.job.new.band(self.modality, number)
             found = lsh.candidates(mine, base, self.sizes, self.job.settings.bucket_cap, since)
             yield from found.pairs
             hot += [Hot(segment, found.group[at], row) for segment, at, row in self._rows(found.member)]
-
-    def _write_bands(self) -> None:
-        path = self.job.new.path / f"{self.modality}.bands"
-        with (
-            store.appending(path.with_name(f"{path.name}.keys.npy"), self.bands.shape, np.uint64) as keys,
-            store.appending(path.with_name(f"{path.name}.rows.npy"), self.bands.shape, np.uint32) as rows,
-            ThreadPoolExecutor(1) as pool,
-        ):
-            for band in self.bands.new:
-                written = pool.submit(rows, band.rows)  # beside the keys: a file's pages are filled on one core
-                keys(band.keys)
-                written.result()
-                del band  # or it would hold some bands while the next are made
 
     def _good(self, pairs: Keys) -> tuple[Keys, Scores]:
         """Return the pairs at or above the floor, and their scores."""

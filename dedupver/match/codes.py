@@ -1,39 +1,29 @@
-"""Bit codes: every pair within a radius by an exact scan, or by a graph where params ask for one."""
+"""Bit codes: every pair within a radius by an exact scan; large segments by their graph, where params ask for one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dedupver.index import codes
-from dedupver.match import vectors
-from dedupver.match.found import SELF, Findings, Job, one_group
+from dedupver.index.structures import derive
+from dedupver.match import exact, graph
+from dedupver.match.found import Findings
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
     from dedupver.digests import Rows
-    from dedupver.index.segment import Segment, Vectors
-    from dedupver.schema import Kind
+    from dedupver.match.found import Job
 
 
 def search(kind: str, job: Job) -> Findings:
     """Return the verified matches of a kind, and the codes with more neighbours than are listed, with these."""
-    what = EVIDENCE[kind]
-    if job.settings.image_index == "hnsw":
-        return vectors.search_graph(kind, job, lambda segment: _as_vectors(segment, what))
-    new, rows = job.new.codes(what)
-    radius = int((1 - job.settings.floor.of(kind)) * 64 * new.shape[1] + 1e-9)
-    found, hot = [], []
-    for ordinal, segment in job.everything():
-        old, old_rows = segment.codes(what)
-        if not len(new) or not len(old):
-            continue
-        scan = codes.scan(new, old, radius, job.settings.bucket_cap, triangle=ordinal == SELF)
-        found.append(job.verified(kind, ordinal, rows[scan.left], old_rows[scan.right]))
-        hot += one_group(SELF, rows[scan.hot_queries]) + one_group(ordinal, old_rows[scan.hot_codes])
-    return Findings(found, hot)
+    derive(kind, job.new, job.settings)
+    what, cap = EVIDENCE[kind], job.settings.bucket_cap
+    radius = int((1 - job.settings.floor.of(kind)) * 64 * job.new.every(what).shape[1] + 1e-9)
 
+    def scan(new: codes.Codes, old: codes.Codes, found: Rows, triangle: bool) -> codes.Scan:
+        return codes.scan(new, old, radius, cap, found, triangle=triangle)
 
-def _as_vectors(segment: Segment, what: Kind) -> tuple[Vectors, Rows]:
-    """Return the bits of codes as ±1, at length 1: their cosine grows as their distance shrinks."""
-    packed, rows = segment.codes(what)
-    return codes.signs(packed), rows
+    near, crowded = graph.search(kind, job)
+    others, more = exact.search(kind, job, lambda segment: segment.codes(what), scan)
+    return Findings(near + others, crowded + more)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow.compute as pc
 
-from dedupver import store
 from dedupver.digests import leading
 from dedupver.index import seeds, sequences
+from dedupver.index.structures import derive
 from dedupver.match.found import SELF, Findings, Found, Hot, Job, Span
 from dedupver.schema import EVIDENCE
 
@@ -25,9 +25,9 @@ NAMED: Final = 8
 
 def search(kind: str, job: Job) -> Findings:
     """Write the new segment's table of seeds; return the verified matches of a kind, its hot buckets and its spans."""
+    derive(kind, job.new, job.settings)
     what = EVIDENCE[kind]
     new = job.new.sequences(what)
-    _write_seeds(job, what)
     found, spans, parts = [], [], [np.empty((0, 3), np.int64)]
     for ordinal, segment in job.everything():
         old = segment.sequences(what)
@@ -68,12 +68,6 @@ def _listed(kind: str, job: Job) -> set[frozenset[bytes]]:
     spans = job.new.spans()
     rows = spans.filter(pc.equal(spans["kind"], kind))
     return set(map(frozenset, zip(rows["left"].to_pylist(), rows["right"].to_pylist(), strict=True)))
-
-
-def _write_seeds(job: Job, what: Kind) -> None:
-    table = seeds.make(job.new.sequences(what).codes)
-    store.write_array(job.new.path / f"{what.modality}.{what.measure}.keys.npy", table.keys)
-    store.write_array(job.new.path / f"{what.modality}.{what.measure}.places.npy", table.places)
 
 
 def _asked(job: Job, kind: str, step: float) -> seeds.Asked:
