@@ -102,6 +102,17 @@ def next_version(
     _say(versions.next_version(_root(context), name, time=time))
 
 
+@app.command(epilog="Example: dedupver compact && dvc repro")
+def compact(context: typer.Context) -> None:
+    """Merge the base's small segments.
+
+    Between `dedupver next` and `dvc repro`, where there have been many small versions. No decision changes.
+    """
+    from dedupver.compact import compact as merge  # noqa: PLC0415
+
+    _say(merge(_root(context)))
+
+
 @app.command(epilog="Example: dedupver replay stricter -S dedup.thresholds.text=0.85")
 def replay(
     context: typer.Context,

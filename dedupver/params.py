@@ -34,7 +34,7 @@ class Version(Section):
 
     name: str = Field(default="v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     time: str = Field(default="1970-01-01T00:00:00Z", pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
-    base: Literal["previous", "none"] = "previous"
+    base: Literal["previous", "compacted", "none"] = "previous"
 
 
 class Columns(Section):

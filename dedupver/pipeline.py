@@ -94,12 +94,13 @@ def match_(project: Project) -> dict[str, Any]:
     prints.check(name for name in prints.sha256 if name != "records.parquet")
     stated = {f"segments/{given.version.name}/{name}": digest for name, digest in prints.sha256.items()}
     with store.building(project.index, stated) as out, store.building(project.build / "match") as measured:
-        stated |= base.share(out)
-        if any(segment.name == given.version.name for segment in base.segments):
+        stated |= base.share(out, base.segments)
+        if any(given.version.name in {s.name, *base.versions(s)} for s in base.segments):
             raise StateError(f"the base already holds {given.version.name}: name this version with `dedupver next`")
         place = out / "segments" / given.version.name
         counts, recall = match.write_segment(prints.path, base, given.match, place, built_with)
-        write_header(out, [*(s.name for s in base.segments), given.version.name], built_with)
+        names = [*(s.name for s in base.segments), given.version.name]
+        write_header(out, names, built_with, base.merged)
         store.write_table(measured / "recall.parquet", recall, RECALL)
     matches = store.read_table(project.index / "segments" / given.version.name / "matches.parquet", MATCH)
     report.write_plot(

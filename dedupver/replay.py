@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dedupver import params, repository, store, versions
+from dedupver.compact import COMPACTED, merge_base
 from dedupver.repository import dvc, git
 from dedupver.schema import StateError
 
@@ -153,8 +154,10 @@ def _set_up(space: Path, version: Released, overrides: Mapping[str, object], *, 
     git(space, "clean", "-dfq", "--exclude", versions.WORKSHOP)
     if overrides:
         repository.assign(space / "params.yaml", overrides)
-        params.load(space / "params.yaml")
+    given = params.load(space / "params.yaml")
     if not first:
+        if given.version.base == COMPACTED:
+            merge_base(built / "base")
         versions.place_base(space, built / "base", built / "old-base")
         shutil.rmtree(built)
     dvc(space, "checkout", "--force", "--allow-missing")

@@ -27,6 +27,8 @@ IGNORED: Final = ("build/timings", ".*.building", "__pycache__", "dvc_plots")
 PIPELINE: Final = ("dvc.yaml", "stages", "dedupver")
 """What runs, and not what it runs on; `dedupver` is the package itself, in the one repository that holds it."""
 RELEASED: Final = ("dvc.lock", "dvc.yaml", "params.yaml", "reviews.csv", "stages", "metrics", "*.dvc")
+MANY: Final = 32
+"""Segments of a base from which on merging them is worth saying."""
 WORKSHOP: Final = ".next.building"
 """Where the next base is built and the old one waits until params.yaml is written; git and DVC ignore it."""
 
@@ -71,7 +73,7 @@ def next_version(root: Path, name: str, time: str | None = None) -> list[str]:
         recover(root)
         raise
     _remove(root / WORKSHOP)
-    return _how_to_fill(present, opened)
+    return [*_many_segments(root), *_how_to_fill(present, opened)]
 
 
 def recover(root: Path) -> None:
@@ -263,6 +265,12 @@ def _put_back(root: Path, path: str, old: Path) -> None:
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
+
+
+def _many_segments(root: Path) -> list[str]:
+    header = root / "base" / "index" / segment.MANIFEST
+    count = len(store.read_json(header)["segments"]) if header.is_file() else 0
+    return [f"the base has {count} segments: `dedupver compact` merges them"] if count >= MANY else []
 
 
 def _how_to_fill(present: params.Params, opened: params.Version) -> list[str]:

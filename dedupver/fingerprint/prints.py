@@ -15,7 +15,7 @@ from dedupver.fingerprint.ragged import Ragged
 from dedupver.schema import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 Arrays = dict[str, npt.NDArray[Any] | Ragged]
@@ -61,17 +61,18 @@ class Prints:
                 np.save(out / f"{path}.npy", np.concatenate(values)[rows])
 
 
-def merge_prints(chunks: Sequence[Path], out: Path, modality: str) -> int:
+def merge_prints(chunks: Sequence[Path], out: Path, modality: str, leave: Collection[str] = ()) -> int:
     """Merge what `Prints.write` has written for each chunk, one row for each distinct content; return their number.
 
     A block of the result is made at a time, from the rows of a range of digests: these are consecutive in each chunk.
+    Arrays that have no row for each content are to be left, by name.
     """
     holders = [_Holder(chunk, modality) for chunk in chunks if (chunk / f"{modality}.content.npy").exists()]
     if not holders:
         return 0
     blocks = _blocks(holders)
     count = sum(len(block.rows) for block in blocks)
-    for name in holders[0].names():
+    for name in sorted(set(holders[0].names()) - set(leave)):
         base, _, kind = name.rpartition(".")
         if kind == OFFSETS:
             _merge_ragged(blocks, out / f"{modality}.{base}", base)

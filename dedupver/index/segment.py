@@ -186,6 +186,7 @@ class Index:
 
     segments: tuple[Segment, ...]
     built_with: dict[str, Any]
+    merged: dict[str, list[str]] = field(default_factory=dict)  # segment → the versions that it holds, of several
     sealed: store.Sealed | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -197,14 +198,19 @@ class Index:
         stated = store.read_json(sealed.file(MANIFEST))
         built_with = stated["built_with"]
         segments = (Segment(path / "segments" / name, sealed, built_with) for name in stated["segments"])
-        return cls(tuple(segments), built_with, sealed)
+        return cls(tuple(segments), built_with, stated.get("merged", {}), sealed)
 
-    def share(self, out: Path) -> dict[str, str]:
-        """Check every file, and link the segments' below `out`; return the digests of these, by path."""
+    def versions(self, segment: Segment) -> list[str]:
+        """Return the versions that a segment holds, oldest first."""
+        return self.merged.get(segment.name, [segment.name])
+
+    def share(self, out: Path, segments: Iterable[Segment]) -> dict[str, str]:
+        """Check every file, and link those of some segments below `out`; return the digests of these, by path."""
         if self.sealed is None:
             return {}
         self.sealed.check()
-        return self.sealed.share([name for name in self.sealed.sha256 if name != MANIFEST], out)
+        folders = tuple(f"segments/{segment.name}/" for segment in segments)
+        return self.sealed.share([name for name in self.sealed.sha256 if name.startswith(folders)], out)
 
     def require(self, wanted: dict[str, Any]) -> None:
         """Refuse params that disagree with those the index was built with; only the sections of `wanted` are compared.
@@ -281,9 +287,12 @@ class Index:
         return itertools.chain.from_iterable(store.read_batches(s.file(name), schema) for s in self.segments)
 
 
-def write_header(out: Path, names: list[str], built_with: dict[str, Any]) -> None:
-    """Write an index's header: its segments, oldest first, and the settings they were built with."""
-    store.write_json(out / MANIFEST, {"format": FORMAT, "segments": names, "built_with": built_with})
+def write_header(
+    out: Path, names: list[str], built_with: dict[str, Any], merged: Mapping[str, list[str]] | None = None
+) -> None:
+    """Write an index's header: its segments, oldest first, their settings, and the versions that merged ones hold."""
+    stated = {"format": FORMAT, "segments": names, "built_with": built_with}
+    store.write_json(out / MANIFEST, {**stated, "merged": merged} if merged else stated)
 
 
 def groups(owner: Rows) -> Iterator[Rows]:

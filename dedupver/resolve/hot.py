@@ -55,19 +55,26 @@ def gather(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
     hot: dict[str, Mask] = {}
     numbers: dict[tuple[str, int, int], int] = {}
     holders = functools.cache(lambda part: _Holders(nodes[:, part]))
-    packed = [others[0]]
+    packed: list[Keys] = []
     for batch in batches:
         content = lookup.find(of_column(batch["content"]))
         for kind, rows in by_kind(batch, content >= 0):
             hot.setdefault(kind, np.zeros(len(lookup), bool))[content[rows]] = True
             groups, inverse = np.unique(batch["group"].to_numpy()[rows], return_inverse=True)
             for part in _parts(kind, modalities) if kind in kinds else []:
-                number = [
-                    numbers.setdefault((kind, part, group), others[1] + len(numbers)) for group in groups.tolist()
-                ]
+                number = [numbers.setdefault((kind, part, group), len(numbers)) for group in groups.tolist()]
                 at, node = holders(part).of(content[rows])
                 packed.append((np.array(number, np.uint64)[inverse[at]] << np.uint64(32)) | node.astype(np.uint64))
-    return hot, Buckets.of(np.concatenate(packed), others[1] + len(numbers), len(nodes))
+    found = _renumbered(np.concatenate([np.empty(0, np.uint64), *packed]), list(numbers), others[1])
+    return hot, Buckets.of(np.concatenate([others[0], found]), others[1] + len(numbers), len(nodes))
+
+
+def _renumbered(packed: Keys, buckets: list[tuple[str, int, int]], first: int) -> Keys:
+    """Number buckets by what they are, from `first` on: when they are met depends on how the index is cut."""
+    place = np.empty(len(buckets), np.uint64)
+    place[sorted(range(len(buckets)), key=buckets.__getitem__)] = np.arange(first, first + len(buckets), dtype=np.uint64)
+    half = np.uint64(32)
+    return (place[packed >> half] << half) | (packed & np.uint64(0xFFFFFFFF)) if len(packed) else packed
 
 
 class _Holders:
