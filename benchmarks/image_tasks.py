@@ -32,10 +32,10 @@ LARGEST: Final = 4_000_000  # pixels of a drawing; a few of 170 million would ou
 LONGEST: Final = 2048  # pixels of a photograph's longer side
 QUALITY: Final = 95  # of the copies of photographs, unless the copy is about its compression
 
-_APT: Final = ("apt-get", "-q", "download")
-DRAWINGS: Final = (Source("openclipart-png", _APT),)
+APT: Final = ("apt-get", "-q", "download")
+DRAWINGS: Final = (Source("openclipart-png", APT),)
 PHOTOS: Final = tuple(
-    Source(name, _APT)
+    Source(name, APT)
     for name in ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds", "ukui-wallpapers")
 )
 INSTALLED: Final = {"skimage": "data", "sklearn": "datasets/images"}
@@ -151,7 +151,12 @@ def flat(path: Path) -> Image.Image:
 
 def drawings(work: Path) -> list[Path]:
     """Return the drawings that are not too large."""
-    return list(_fitting(path for source in DRAWINGS for path in _unpack(source, work)))
+    return pictures(DRAWINGS, work)
+
+
+def pictures(sources: Iterable[Source], work: Path) -> list[Path]:
+    """Return the pictures of some packages that are not too large."""
+    return list(_fitting(path for source in sources for path in _unpack(source, work)))
 
 
 def _unpack(source: Source, work: Path, suffixes: Collection[str] = (".png", ".jpg")) -> list[Path]:

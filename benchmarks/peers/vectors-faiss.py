@@ -1,4 +1,4 @@
-"""faiss: its graph, built on one thread; its inverted lists; its flat index, searched by radius."""
+"""faiss: its inverted lists; its flat index, searched by radius. Its graph is dedupver's."""
 
 from pathlib import Path
 
@@ -13,11 +13,13 @@ def deduplicate(job):
         index = build(job, vectors)
         faiss.write_index(index, str(Path(job.out, "graph")))
     faiss.omp_set_num_threads(job.threads)
-    with job.step("search"):
+    with job.step("all"):
         if job.kind == "flat":
             limits, _, right = index.range_search(vectors, job.floor)
         else:
             near = index.search(vectors, job.neighbours + 1)[1]
+    with job.step("more"):
+        index.search(vectors[: job.more], job.neighbours)
     if job.kind == "flat":
         np.save(
             Path(job.out, "pairs.npy"),
@@ -31,11 +33,7 @@ def deduplicate(job):
 def build(job, vectors):
     """Return the index, filled."""
     width = vectors.shape[1]
-    if job.kind == "graph":
-        faiss.omp_set_num_threads(1)
-        index = faiss.IndexHNSWFlat(width, job.m, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction, index.hnsw.efSearch = job.ef_construction, job.ef
-    elif job.kind == "lists":
+    if job.kind == "lists":
         lists = int(4 * np.sqrt(len(vectors)))
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors)

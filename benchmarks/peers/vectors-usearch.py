@@ -20,7 +20,9 @@ def deduplicate(job):
     with job.step("build"):
         index.add(np.arange(len(vectors)), vectors, threads=1)
         index.save(str(Path(job.out, "graph")))
-    with job.step("search"):
+    with job.step("all"):
         keys = index.search(vectors, job.neighbours + 1, threads=job.threads).keys
+    with job.step("more"):
+        index.search(vectors[: job.more], job.neighbours, threads=job.threads)
     np.save(Path(job.out, "near.npy"), keys.astype(np.int64))
     return []
