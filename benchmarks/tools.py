@@ -82,14 +82,15 @@ def model(work: Path) -> Path:
 def run(tool: Tool, data: Path, out: Path, threads: int, work: Path) -> dict[str, Any]:
     """Run the tool on the data; return its times, its steps, its packages and its peak memory (bytes).
 
-    `seconds` is from the start of the process to decisions on disk, `work` the same without start and imports, `cpu` all its processes' user and system time until then.
+    `seconds` is from the start of the process to decisions on disk, `work` the same without start and imports, `cpu` all its processes' user and system time until then; `steps` are seconds, `spent` CPU seconds.
     """
     out.mkdir(parents=True)
     python = environment(tool, work)
     job = {**SETTINGS, **tool.given, "threads": threads, "data": str(data), "out": str(out)}
     if tool.peer == "semhash":
         job["model"] = str(model(work))
-    env = {**os.environ, **dict.fromkeys(_THREADED, str(threads)), "PYTHONPATH": ""}
+    waiting = {"OMP_WAIT_POLICY": "passive"}  # threads that wait for each other sleep, and cost no CPU time
+    env = {**os.environ, **dict.fromkeys(_THREADED, str(threads)), **waiting, "PYTHONPATH": ""}
     if python == Path(sys.executable):
         env["PYTHONPATH"] = str(HERE.parent)
     (out / "job.json").write_text(json.dumps({**job, "started": time.monotonic()}), encoding="utf-8")

@@ -6,7 +6,8 @@ Real vectors: wordllama's of the benchmark's pieces of source code, EfficientNet
 of three games. `islands` are the texts and half as many near copies of one of them (cosine .998). What is looked for is
 every pair at or above the floor of params.yaml. Downloads and vectors are kept in benchmarks/.work.
 
-- all s, more s: all vectors searched for all, and 1,000 of them.
+- build, all, more: CPU seconds of all threads, which other work on the machine changes least: to build the index; to
+  search all vectors for all; and 1,000 of them. cpu is the whole process, read and written files included.
 - recall: of the pairs of 2,000 vectors by brute force, the share that is found, at the floor and at the threshold.
   A list is cut at 32, so vectors with more neighbours are left out here; `beyond` is the share of the pairs that this
   leaves out. dedupver's scan lists none of a vector with more than 128, and marks both ends of all of these.
@@ -80,11 +81,13 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 30_000, 100_000])
     parser.add_argument("--tools", nargs="+", choices=[t.name for t in TOOLS], default=[t.name for t in TOOLS])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--resume", action="store_true", help="go on from what the results hold")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=HERE / ".work")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     asked = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "threads": asked.threads, "packages": {}, "runs": []}
+    kept = json.loads((asked.out / "vectors.json").read_text()) if asked.resume else {"packages": {}, "runs": []}
+    results: dict[str, Any] = {**kept, "machine": machine(), "threads": asked.threads}
     for kind in asked.kinds:
         everything = load(kind, max(asked.sizes), asked.work)
         for size in sorted({min(size, len(everything)) for size in asked.sizes}):
@@ -116,8 +119,7 @@ def one_run(  # noqa: PLR0913, PLR0917 - a run has this many settings
     packages[tool.peer] = told.pop("packages")
     pairs = np.load(out / "pairs.npy") if (out / "pairs.npy").exists() else as_pairs(np.load(out / "near.npy"))
     hot = np.load(out / "hot.npy") if (out / "hot.npy").exists() else np.empty(0, np.int64)
-    steps = {f"{name} s": seconds for name, seconds in told["steps"].items()}
-    row = {**steps, "cpu": told["cpu"], "peak": told["peak"], **truth.recall(pairs, hot, THRESHOLDS[kind])}
+    row = {**told["spent"], "cpu": told["cpu"], "peak": told["peak"], **truth.recall(pairs, hot, THRESHOLDS[kind])}
     tell(f"{data.name} {tool.name:34} " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
     return row
 
@@ -223,7 +225,7 @@ def _of_images(work: Path) -> Iterator[npt.NDArray[np.float32]]:
 def markdown(results: dict[str, Any]) -> str:
     """Return the page."""
     lines = [f"# Indexes of vectors: {results['machine']['processor']}, {results['threads']} cores used", ""]
-    columns = ["tool", "build s", "all s", "more s", "cpu", "peak", "recall", "at threshold", "beyond", "records"]
+    columns = ["tool", "build", "all", "more", "cpu", "peak", "recall", "at threshold", "beyond", "records"]
     for kind, size in dict.fromkeys((row["kind"], row["size"]) for row in results["runs"]):
         lines += [f"## {kind}: {size:,} vectors, floor {FLOORS[kind]}, threshold {THRESHOLDS[kind]}", ""]
         lines += ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]

@@ -41,10 +41,11 @@ class Job(SimpleNamespace):
 
     @contextlib.contextmanager
     def step(self, name):
-        """Add the time of what is inside to a step."""
-        began = time.monotonic()
+        """Add the time of what is inside to a step, and the CPU time of this process."""
+        began, spent = time.monotonic(), time.process_time()
         yield
         self.steps[name] = self.steps.get(name, 0) + time.monotonic() - began
+        self.spent[name] = self.spent.get(name, 0) + time.process_time() - spent
 
 
 def main(name, path):
@@ -55,7 +56,7 @@ def main(name, path):
     sys.modules[spec.name] = peer
     spec.loader.exec_module(peer)
     loaded = time.monotonic()
-    job = Job(**json.loads(Path(path).read_text()), steps={})
+    job = Job(**json.loads(Path(path).read_text()), steps={}, spent={})
     answer = peer.deduplicate(job)
     if answer is not None:
         write(job, "dropped", [(row,) for row in of(answer)[0]], ["row"])
@@ -65,7 +66,14 @@ def main(name, path):
         write(job, "dropped", [(row,) for row in of(answer)[0]], ["row"])
     if of(answer)[1] is not None:
         write(job, "pairs", of(answer)[1], ["left", "right"])
-    told = {"seconds": done - job.started, "work": done - loaded, "cpu": cpu, "steps": job.steps, "done": done}
+    told = {
+        "seconds": done - job.started,
+        "work": done - loaded,
+        "cpu": cpu,
+        "done": done,
+        "steps": job.steps,
+        "spent": job.spent,
+    }
     packages = {p.metadata["Name"]: p.version for p in importlib.metadata.distributions()}
     Path(job.out, "times.json").write_text(json.dumps({**told, "packages": dict(sorted(packages.items()))}))
 
