@@ -106,7 +106,8 @@ def next_version(
 def compact(context: typer.Context) -> None:
     """Merge the base's small segments.
 
-    Between `dedupver next` and `dvc repro`, where there have been many small versions. No decision changes.
+    Between `dedupver next` and `dvc repro`, where there have been many small versions. Decisions stay the same wherever
+    searches are exact.
     """
     from dedupver.compact import compact as merge  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ from dedupver.digests import first_of_each, of_column
 from dedupver.fingerprint.encoders.probe import ANSWERS
 from dedupver.fingerprint.prints import merge_prints
 from dedupver.index.segment import TABLES, Index, Segment, write_header
-from dedupver.index.structures import STRUCTURES, derive
+from dedupver.index.structures import STRUCTURES, derive, derive_joint
 from dedupver.schema import CONTENT, EVIDENCE, MODALITIES, PASSAGES
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def merge(segments: Sequence[Segment], settings: params.Match, out: Path) -> Non
     contents = contents.take(pa.array(first_of_each(of_column(contents["sha256"]))))
     store.write_table(out / "contents.parquet", contents, CONTENT)
     for name, schema in TABLES.items():
+        if not any((place / f"{name}.parquet").exists() for place in places):
+            continue
         said = pa.concat_tables([segment.table(name) for segment in segments])
         said = said.group_by(schema.names, use_threads=False).aggregate([])  # each row once
         said = said.sort_by([(column, "ascending") for column in schema.names])
@@ -88,6 +90,7 @@ def merge(segments: Sequence[Segment], settings: params.Match, out: Path) -> Non
     for kind in sorted(EVIDENCE):
         if whole.size(EVIDENCE[kind].modality):
             derive(kind, whole, settings)
+    derive_joint(whole, settings)
 
 
 def _plans(segments: Sequence[Segment]) -> dict[str, Plan]:

@@ -19,7 +19,7 @@ from dedupver.index.blocks import Plan
 from dedupver.index.seeds import Seeds
 from dedupver.index.sequences import Sequences
 from dedupver.index.structures import similarity
-from dedupver.schema import EVIDENCE, FIT, FORMAT, HOT, MATCH, MODALITIES, SPAN, ParamsError
+from dedupver.schema import EVIDENCE, FIT, FORMAT, HOT, JOINT, MATCH, MODALITIES, SPAN, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,11 +34,14 @@ Codes = npt.NDArray[np.uint64]
 Scores = npt.NDArray[np.float32]
 
 MANIFEST: Final = "index.json"
-TABLES: Final = {"matches": MATCH, "hot": HOT, "spans": SPAN}
+TABLES: Final = {"matches": MATCH, "hot": HOT, "spans": SPAN, "joint": FIT}
 """What a segment says of its contents: each as NAME.parquet, in the order of its columns."""
 
 PLAN: Final = "bands.json"
 """What a plan of bands is called, after its modality."""
+
+GRAPHED: Final = EVIDENCE | {f"{modality}_{kind.measure}": kind for modality, kind in JOINT.items()}
+"""What a graph may be of, by its name."""
 
 _LARGE: Final = 1 << 16  # contents: 24 MiB of LSH tables with 32 bands
 
@@ -128,7 +131,7 @@ class Segment:
 
     def graphed(self, kind: str) -> tuple[Vectors, Rows]:
         """Return the vectors that a kind's graph is of, and their rows: of codes their bits as ±1, at length 1."""
-        what = EVIDENCE[kind]
+        what = GRAPHED[kind]
         if what.structure == "vectors":
             return self.vectors(what)
         packed, rows = self.codes(what)
@@ -156,7 +159,7 @@ class Segment:
 
     def fits(self) -> pa.Table:
         """Return which images and texts fit each other, of which it brought one at least (schema FIT)."""
-        return self._table("joint.parquet", FIT)
+        return self.table("joint")
 
     def array(self, name: str, default: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return an array of the segment, mapped once; `default` where it has none."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dedupver import store
 from dedupver.digests import Rows, leading
 from dedupver.index import bands, blocks, codes, fields, sample, seeds, sequences, sets, vectors
-from dedupver.schema import EVIDENCE
+from dedupver.schema import EVIDENCE, JOINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -203,13 +203,18 @@ class _Fields:
         return near
 
 
+def derive_joint(segment: Segment, settings: params.Match) -> None:
+    """Write what a segment's vectors in the joint space are searched by."""
+    for modality, kind in JOINT.items():
+        _write_graph(segment, f"{modality}_{kind.measure}", settings.hnsw)
+
+
 def _write_graph(segment: Segment, name: str, settings: params.Hnsw) -> None:
     """Write the graph of a kind's vectors, if they are many."""
-    rows = STRUCTURES[EVIDENCE[name].structure].comparable(EVIDENCE[name], segment)
-    if len(rows) >= settings.min_vectors:
+    found, _ = segment.graphed(name)
+    if len(found) >= settings.min_vectors:
         from dedupver.index import hnsw  # noqa: PLC0415 - loads faiss, which small segments do not need
 
-        found, _ = segment.graphed(name)
         hnsw.build(segment.path / f"{name}.hnsw", found, settings.m, settings.ef_construction, settings.seed)
 
 

@@ -71,7 +71,7 @@ def _write_matches(job: Job) -> dict[str, Any]:
         if EVIDENCE[kind].structure == "sequences":
             tables["spans"].append(_span_table(kind, job, found.spans))
             spans[kind] = tables["spans"][-1].num_rows
-    rows = {name: _write(job, name, tables[name], schema) for name, schema in TABLES.items()}
+    rows = {name: _write(job, name, tables[name], schema) for name, schema in TABLES.items() if name in tables}
     recalled = {kind: sequences.span_recall(kind, job) for kind in spans}
     return {"matches": counts, "hot_members": rows["hot"], "spans": spans, "span_recall": recalled}
 

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from dedupver.digests import to_column
-from dedupver.index import hnsw
+from dedupver.index import vectors
+from dedupver.index.structures import derive_joint
 from dedupver.schema import FIT, JOINT, RECALL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dedupver import params
     from dedupver.digests import Digests, Rows
-    from dedupver.index.segment import Segment, Vectors
+    from dedupver.index.segment import Segment
+    from dedupver.index.vectors import Scores, Vectors
     from dedupver.match.found import Job
+
+_TOGETHER: Final = 256
+"""Queries whose neighbours are listed at once: of a floor as low as this space's there are many."""
 
 OTHER = {"image": "text", "text": "image"}
 
 
 def search(job: Job) -> pa.Table:
     """Write the graphs of the new segment; return what fits across modalities (schema FIT), sorted, each pair once."""
-    graph = job.settings.hnsw
-    for modality, kind in JOINT.items():
-        vectors, _ = job.new.vectors(kind)
-        if len(vectors):
-            path = job.new.path / f"{modality}_joint.hnsw"
-            hnsw.build(path, vectors, graph.m, graph.ef_construction, graph.seed)
+    derive_joint(job.new, job.settings)
     found = [FIT.empty_table()]
     for modality in JOINT:
         for _, segment in job.everything():
@@ -43,19 +46,29 @@ def search(job: Job) -> pa.Table:
 
 def _between(job: Job, modality: str, segment: Segment) -> pa.Table:
     """Look the new contents of a modality up among those of the other in a segment."""
-    graph, floor = job.settings.hnsw, job.settings.floor.of("joint")
     (new, rows), (old, old_rows) = job.new.vectors(JOINT[modality]), segment.vectors(JOINT[OTHER[modality]])
     if not len(new) or not len(old):
         return FIT.empty_table()
-    path = segment.file(f"{OTHER[modality]}_joint.hnsw")
-    near, score = hnsw.search(path, old.shape[1], new, graph.neighbours, graph.ef)
-    left, place = np.nonzero((near >= 0) & (score >= floor - 1e-3))
-    right = near[left, place]
-    exact = hnsw.cosine(new, left, old, right)
-    good = exact >= np.float32(floor)
+    floor, most = job.settings.floor.of("joint"), job.settings.hnsw.neighbours
+    name = f"{OTHER[modality]}_joint"
+    if segment.has_graph(name):
+        left, right, score = _approximate(segment.graph(name), new, old, job.settings)
+    else:
+        left, right, score = _nearest(new, old, floor, most)
+    good = score >= np.float32(floor)
     mine = job.new.content(modality)[rows[left[good]]]
     theirs = segment.content(OTHER[modality])[old_rows[right[good]]]
-    return _table({modality: mine, OTHER[modality]: theirs}, exact[good])
+    return _table({modality: mine, OTHER[modality]: theirs}, score[good])
+
+
+def _approximate(path: Path, queries: Vectors, old: Vectors, settings: params.Match) -> tuple[Rows, Rows, Scores]:
+    """Return what a graph proposes as the nearest of each query, with exact cosines."""
+    from dedupver.index import hnsw  # noqa: PLC0415 - loads faiss, which small segments do not need
+
+    near, score = hnsw.search(path, old, queries, settings.hnsw.neighbours, settings.hnsw.ef)
+    left, place = np.nonzero((near >= 0) & (score >= settings.floor.of("joint") - 1e-3))
+    right = near[left, place]
+    return left, right, vectors.cosine(queries, left, old, right)
 
 
 def _table(contents: dict[str, Digests], score: Any) -> pa.Table:
@@ -81,12 +94,14 @@ def recall(job: Job, found: pa.Table) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _nearest(queries: Vectors, vectors: Vectors, floor: float, most: int) -> tuple[Rows, Rows, Any]:
-    """Return by brute force the nearest of each query, at most so many, at or above the floor."""
-    if not len(vectors):
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    place, row, score = hnsw.exact_neighbours(queries, vectors, floor)
-    best = np.lexsort((-score, place))
-    place, row, score = place[best], row[best], score[best]
-    first = np.arange(len(place)) - np.searchsorted(place, place) < most
-    return place[first], row[first], score[first]
+def _nearest(queries: Vectors, others: Vectors, floor: float, most: int) -> tuple[Rows, Rows, Scores]:
+    """Return exactly the nearest of each query, at most so many, at or above the floor."""
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+    for start in range(0, len(queries) if len(others) else 0, _TOGETHER):
+        place, row, score = vectors.neighbours(queries[start : start + _TOGETHER], others, floor)
+        best = np.lexsort((-score, place))
+        place, row, score = place[best], row[best], score[best]
+        first = np.arange(len(place)) - np.searchsorted(place, place) < most
+        parts.append((start + place[first], row[first], score[first]))
+    left, right, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return left, right, scores
