@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from dedupver.index import hnsw
+from dedupver.index import vectors
 from dedupver.index.segment import groups
 from dedupver.schema import JOINT
 
@@ -30,5 +30,5 @@ def fit(index: Index, images: Digests, texts: Digests) -> Scores:
         b = index.segments[text_segment[at[0]]].every(JOINT["text"])
         if len(a) and len(b):
             there = ~(np.isnan(a[image[at], 0]) | np.isnan(b[text[at], 0]))
-            scores[at[there]] = hnsw.cosine(a, image[at[there]], b, text[at[there]])
+            scores[at[there]] = vectors.cosine(a, image[at[there]], b, text[at[there]])
     return scores

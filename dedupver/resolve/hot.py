@@ -71,8 +71,8 @@ def gather(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
 
 def _renumbered(packed: Keys, buckets: list[tuple[str, int, int]], first: int) -> Keys:
     """Number buckets by what they are, from `first` on: when they are met depends on how the index is cut."""
-    place = np.empty(len(buckets), np.uint64)
-    place[sorted(range(len(buckets)), key=buckets.__getitem__)] = np.arange(first, first + len(buckets), dtype=np.uint64)
+    order, place = sorted(range(len(buckets)), key=buckets.__getitem__), np.empty(len(buckets), np.uint64)
+    place[order] = np.arange(first, first + len(buckets), dtype=np.uint64)
     half = np.uint64(32)
     return (place[packed >> half] << half) | (packed & np.uint64(0xFFFFFFFF)) if len(packed) else packed
 
