@@ -102,7 +102,7 @@ def next_version(
     _say(versions.next_version(_root(context), name, time=time))
 
 
-@app.command(epilog="Example: dedupver compact && dvc repro")
+@app.command(epilog="Example: dedupver compact")
 def compact(context: typer.Context) -> None:
     """Merge the base's small segments.
 

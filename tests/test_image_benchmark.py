@@ -56,8 +56,10 @@ def test_copies_are_what_their_names_say() -> None:
 def test_recall_of_lists_leaves_out_what_no_list_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """With lists of one: 0 – 1 is found and 2 – 3 is missed; of 4, 5, 6, alike, each pair has two with more partners."""
     monkeypatch.setattr(vectors, "NEIGHBOURS", 1)
-    truth = np.array([[1, 0], [3, 2], [5, 4], [6, 4], [6, 5]])
-    told = vectors.recall(truth, np.array([[0, 1], [1, 0], [4, 5], [2, 2]]))
+    pairs = np.array([[0, 1], [2, 3], [4, 5], [4, 6], [5, 6]])
+    left, right = np.sort(np.concatenate([pairs, pairs[:, ::-1]]).view("i8,i8"), axis=0).view(int).T
+    truth = vectors.Truth(7, left, right, np.ones(10, np.float32))
+    told = truth.recall(np.array([[0, 1], [4, 5]]), np.empty(0, int), threshold=0.9)
     assert told["recall"] == pytest.approx(1 / 2)
     assert told["beyond"] == pytest.approx(3 / 5)
     assert told["records"] == pytest.approx(4 / 7)

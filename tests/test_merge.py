@@ -47,13 +47,13 @@ def values(content: bytes) -> list[int]:
 
 
 def chunk(out: Path, contents: list[bytes]) -> Path:
-    """Write the fingerprints of some contents."""
+    """Write the fingerprints of some contents; of none where the base knows all of a chunk."""
     held = prints.Prints({content: row for row, content in enumerate(contents)})
-    if contents:
-        lists = [values(content) for content in contents]
-        joined = np.array([v for each in lists for v in each], np.uint32)
-        sets = Sets(np.cumsum([0, *map(len, lists)]), joined)
-        held.add({"embedding": np.array([list(content[:9]) for content in contents], np.float32), "sets": sets})
+    lists = [values(content) for content in contents]
+    sets = Sets(np.cumsum([0, *map(len, lists)]), np.array([v for each in lists for v in each], np.uint32))
+    held.add(
+        {"embedding": np.array([list(content[:9]) for content in contents], np.float32).reshape(-1, 9), "sets": sets}
+    )
     out.mkdir()
     held.write(out, "text")
     return out

@@ -68,6 +68,7 @@ def merge_prints(chunks: Sequence[Path], out: Path, modality: str, leave: Collec
     Arrays that have no row for each content are to be left, by name.
     """
     holders = [_Holder(chunk, modality) for chunk in chunks if (chunk / f"{modality}.content.npy").exists()]
+    holders = [holder for holder in holders if holder.array("content").shape[0]]
     if not holders:
         return 0
     blocks = _blocks(holders)
