@@ -8,12 +8,14 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow.compute as pc
 
+from dedupver import store
 from dedupver.digests import of_list
 from dedupver.index import fields
 from dedupver.index.structures import fielded
 from dedupver.records import plan, read
-from dedupver.schema import EVIDENCE, SourceError
+from dedupver.schema import DECISION, EVIDENCE, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,41 +29,52 @@ Decision = dict[str, Any]
 
 
 def beside(project: Project, index: Index, mine: Decision, its: Decision) -> list[dict[str, Any]]:
-    """Return part, field, values and similarity of each field of each part of modality row that both records have.
+    """Return part, values, weight and similarity of each field, for each part of modality row that both records have.
 
     Values are those of the source, null where it is not what was judged; a similarity is null where one has no value.
     """
-    found = []
+    found, places = [], [_place(project, record) for record in (mine, its)]
     for part in (part["part"] for part in mine["parts"] if part["modality"] == EVIDENCE[KIND].modality):
-        contents = [_digest(record, part, "content") for record in (mine, its)]
-        values = [_values(project, record, part) for record in (mine, its)]
-        for name, similarity in _alike(index, contents):
-            told = {"mine": values[0].get(name), "its": values[1].get(name), "similarity": similarity}
-            found.append({"part": part, "field": name, **told})
+        contents, bytes_ = ([_digest(r, part, name) for r in (mine, its)] for name in ("content", "sha256"))
+        values = [_values(project, place, part, digest) for place, digest in zip(places, bytes_, strict=True)]
+        for name, weight, similarity in _alike(index, contents):
+            told = {"mine": values[0].get(name), "its": values[1].get(name)}
+            found.append({"part": part, "field": name, **told, "weight": weight, "similarity": similarity})
     return found
 
 
-def _alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, float | None]]:
+def _alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, float, float | None]]:
     what = EVIDENCE[KIND]
     digests = of_list([bytes.fromhex(content) for content in contents if content])
     segment, row = index.locate(what.modality, digests)
     if len(digests) == 2 and (segment >= 0).all():
         (a, how), (b, _) = (fielded(what, index.segments[at]) for at in segment)
         names = sorted(index.segments[segment[0]].rows().fields)
-        yield from zip(names, fields.by_field(a, int(row[0]), b, int(row[1]), how), strict=True)
+        each = fields.by_field(a, int(row[0]), b, int(row[1]), how)
+        yield from zip(names, how.weight.tolist(), each, strict=True)
 
 
-def _values(project: Project, record: Decision, part: str) -> dict[str, str]:
-    """Return the values of a record as the source has them, if their bytes are those that were judged."""
+def _place(project: Project, record: Decision) -> Decision:
+    """Return where a record is in this version, if that is here; the log says where it was when it last changed."""
+    if (project.build / "dedup" / store.LISTING).is_file():
+        decided = store.Sealed(project.build / "dedup").file("decisions.parquet")
+        where = pc.field("id") == record["id"]
+        for row in store.read_table(decided, DECISION, ["path", "row", "version"], where).to_pylist():
+            return row
+    return record
+
+
+def _values(project: Project, place: Decision, part: str, sha256: str | None) -> dict[str, str]:
+    """Return the values at a place as the source has them, if their bytes are those that were judged."""
     source = project.params.source
-    root = project.batch(record["version"]) if source.mode == "append" else project.raw
+    root = project.batch(place["version"]) if source.mode == "append" else project.raw
     with contextlib.suppress(SourceError):
-        tasks = [task for task in plan(root, source) if task.paths[0] == record["path"]]
-        before = [task for task in tasks if task.first_row <= record["row"]]
+        tasks = [task for task in plan(root, source) if task.paths[0] == place["path"]]
+        before = [task for task in tasks if task.first_row <= place["row"]]
         for batch in read(root, before[-1], source) if before else ():
-            at = np.flatnonzero(batch["row"].to_numpy() == record["row"])
+            at = np.flatnonzero(batch["row"].to_numpy() == place["row"])
             data = batch[part][at[0]].as_py() if len(at) else None
-            if data and hashlib.sha256(data).hexdigest() == _digest(record, part, "sha256"):
+            if data and hashlib.sha256(data).hexdigest() == sha256:
                 values: dict[str, str] = json.loads(data)
                 return values
     return {}

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LISTED: Final = 20
 """So many rows of a long table are shown."""
 
+LONGEST: Final = 60
+"""So many characters of a field's value are shown."""
+
 FEW: Final = 4
 """So many copies of one original are shown."""
 
@@ -90,7 +93,7 @@ def explanation(found: query.Explanation) -> Iterator[str]:
     row = found.decision
     yield f"{plain(row['id'])}: {_verdict(row)}"
     yield from columns(_indented(_facts(row)))
-    yield from _section("field by field", [_field(each) for each in found.fields])
+    yield from _section("field by field", list(_fields(row, found.fields)))
     yield from _section("history", [_event(event) for event in found.history])
     yield from _section("rests on", [(plain(r["id"]), _verdict(r)) for r in found.chain])
     yield from _section(f"represents {len(found.represents)}", [(name,) for name in found.represents])
@@ -196,8 +199,15 @@ def _event(row: dict[str, Any]) -> tuple[object, ...]:
     return row["written"], row["action"], row["reason"], row["representative"], _number(row["score"]), row["decided_at"]
 
 
-def _field(row: dict[str, Any]) -> tuple[object, ...]:
-    return row["field"], row["mine"], row["its"], _number(row["similarity"])
+def _fields(decision: dict[str, Any], found: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+    if found:
+        yield "field", decision["id"], decision["representative"], "weight", "similarity"
+    for row in found:
+        yield row["field"], _cut(row["mine"]), _cut(row["its"]), _number(row["weight"]), _number(row["similarity"])
+
+
+def _cut(value: str | None) -> str | None:
+    return value if value is None or len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
 
 
 def _outcomes(counts: dict[str, Any]) -> tuple[object, ...]:

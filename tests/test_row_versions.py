@@ -347,11 +347,29 @@ def test_explain_shows_both_rows_field_by_field(tmp_path: Path) -> None:
     assert [found[name]["similarity"] for name in COLUMNS] == [None, 0, pytest.approx(0.6), 0.5, 1, 1]
     assert (found["name"]["mine"], found["name"]["its"], found["author"]["mine"]) == ("anne", "anna", None)
     text = CliRunner().invoke(app, ["-C", str(root), "explain", "b"]).stdout
-    assert "  name      anne        anna        0.6\n" in text
+    assert "  field     b           a           weight  similarity\n" in text
+    assert "  name      anne        anna        2       0.6\n" in text
     (root / "data/raw/t.csv").write_bytes(as_csv([made[0], {**made[1], "name": "bert"}]))
     again = json.loads(CliRunner().invoke(app, ["-C", str(root), "explain", "b", "--json"]).stdout)["fields"]
     assert {row["mine"] for row in again} == {None}
     assert {row["its"] for row in again} == set(made[0].values()) - {"a"}
+
+
+def test_explain_finds_rows_that_have_moved_since_they_were_judged(rows: list[Row], tmp_path: Path) -> None:
+    """A second version with rows before them, in both modes, as the source has them now; long values are cut."""
+    made = [dict(rows[0], id="a"), dict(rows[0], id="b", summary=rows[0]["summary"] + " " + 80 * "x")]
+    for mode in ("snapshot", "append"):
+        root, given = tmp_path / mode, {**GIVEN, "source": {**GIVEN["source"], "mode": mode}}
+        given["dedup"] = {"thresholds": {"row": 0.6}}
+        projects.advance(projects.build(projects.create(root, {"t.csv": as_csv(made)}, **given)))
+        more = rows[1:9] + (made if mode == "snapshot" else [])
+        projects.build(projects.reopen(root, {"t.csv": as_csv(more)}, "v2", **given))
+        name = next(n for n in "ab" if projects.decisions(root)[n]["action"] == "drop")
+        ask = CliRunner().invoke(app, ["-C", str(root), "explain", name, "--json"])
+        found = next(row for row in json.loads(ask.stdout)["fields"] if row["field"] == "summary")
+        assert {found["mine"], found["its"]} == {made[0]["summary"], made[1]["summary"]}
+        shown = CliRunner().invoke(app, ["-C", str(root), "explain", name]).stdout
+        assert made[1]["summary"][:59] + "…  " in shown
 
 
 def test_the_recall_of_every_run_is_against_brute_force(rows: list[Row], tmp_path: Path) -> None:

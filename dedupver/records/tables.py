@@ -96,7 +96,8 @@ class Table:
             wanted = ", ".join(map(repr, sorted(self.parts()))) or "none"
             raise SourceError(
                 f"{self.path} has no column of a text, an image or another part: it has {listed}, "
-                f"params name {wanted}. Set source.columns.text, .image or another part's to the name in the file"
+                f"params name {wanted}. Set source.columns.text, .image or another part's to the name in the file, "
+                "or source.columns.fields to a list of columns that are to be compared one by one"
             )
         for part, wanted_columns in self.rows.items():
             lacking = ", ".join(repr(name) for name in wanted_columns if name not in columns)
