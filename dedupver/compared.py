@@ -37,21 +37,24 @@ def beside(project: Project, index: Index, mine: Decision, its: Decision) -> lis
     for part in (part["part"] for part in mine["parts"] if part["modality"] == EVIDENCE[KIND].modality):
         contents, bytes_ = ([_digest(r, part, name) for r in (mine, its)] for name in ("content", "sha256"))
         values = [_values(project, place, part, digest) for place, digest in zip(places, bytes_, strict=True)]
-        for name, weight, similarity in _alike(index, contents):
-            told = {"mine": values[0].get(name), "its": values[1].get(name)}
-            found.append({"part": part, "field": name, **told, "weight": weight, "similarity": similarity})
+        for name, columns, weight, similarity in _alike(index, contents):
+            shown = [" ".join(held[column] for column in columns if column in held) or None for held in values]
+            told = {"mine": shown[0], "its": shown[1], "weight": weight, "similarity": similarity}
+            found.append({"part": part, "field": name, **told})
     return found
 
 
-def _alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, float, float | None]]:
+def _alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, Sequence[str], float, float | None]]:
+    """Give name, columns, weight and similarity of each field."""
     what = EVIDENCE[KIND]
     digests = of_list([bytes.fromhex(content) for content in contents if content])
     segment, row = index.locate(what.modality, digests)
     if len(digests) == 2 and (segment >= 0).all():
         (a, how), (b, _) = (fielded(what, index.segments[at]) for at in segment)
-        names = sorted(index.segments[segment[0]].rows().fields)
+        named = sorted(index.segments[segment[0]].rows().fields.items())
+        names, columns = [name for name, _ in named], [said.columns or (name,) for name, said in named]
         each = fields.by_field(a, int(row[0]), b, int(row[1]), how)
-        yield from zip(names, how.weight.tolist(), each, strict=True)
+        yield from zip(names, columns, how.weight.tolist(), each, strict=True)
 
 
 def _place(project: Project, record: Decision) -> Decision:

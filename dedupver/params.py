@@ -184,8 +184,9 @@ class Video(Section):
 
 
 class RowField(Section):
-    """How one column of rows is compared: see docs/kinds/row.md."""
+    """How one column of rows is compared, or several as one: see docs/kinds/row.md."""
 
+    columns: tuple[str, ...] = ()
     compare: Literal["text", "exact", "number", "date"] = "text"
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
@@ -198,6 +199,8 @@ class RowField(Section):
             raise ValueError(f"a tolerance is of a number or a date, not of compare: {self.compare}")
         if self.format and self.compare != "date":
             raise ValueError(f"a format is of a date, not of compare: {self.compare}")
+        if self.columns and self.compare != "text":
+            raise ValueError(f"columns are compared as one where they are texts, not compare: {self.compare}")
         return self
 
 
@@ -410,11 +413,17 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _fields_are_columns(self) -> Self:
-        columns = self.source.row_columns()
-        for name in self.fingerprint.row.fields:
+        columns, fields = self.source.row_columns(), self.fingerprint.row.fields
+        held = [name for field, how in fields.items() for name in how.columns or (field,)]
+        for name in held:
             if name not in columns:
                 known = _nearest(name, columns) if columns else ": source.columns.fields names none"
                 raise ValueError(f"fingerprint.row.fields: {name!r} is no column of a row{known}")
+            if held.count(name) > 1:
+                raise ValueError(f"fingerprint.row.fields: the column {name!r} is in more than one field")
+        for field in fields:
+            if field in columns and field not in held:
+                raise ValueError(f"fingerprint.row.fields: {field!r} is a column: give the field another name")
         return self
 
     @model_validator(mode="after")
@@ -489,7 +498,9 @@ def load(path: Path) -> Params:
 def _with_all_fields(given: Params) -> Params:
     """Say of every column of rows how it is compared, so that an index is known to be of these columns."""
     said = given.fingerprint.row
-    fields = {name: said.fields.get(name, RowField()) for name in given.source.row_columns()}
+    joined = {name for how in said.fields.values() for name in how.columns}
+    alone = {name: RowField() for name in given.source.row_columns() if name not in joined}
+    fields = alone | said.fields
     row = said.model_copy(update={"fields": fields})
     return given.model_copy(update={"fingerprint": given.fingerprint.model_copy(update={"row": row})})
 

@@ -109,8 +109,8 @@ def test_a_date_may_be_written_as_params_say() -> None:
 
 
 def profile(text: str) -> Counter[str]:
-    """Return the pairs of neighbouring characters with both ends, by plain Python."""
-    whole = f"\0{text}\0"
+    """Return the pairs of neighbouring characters with both ends of words, by plain Python."""
+    whole = "\0" + text.replace(" ", "\0") + "\0"
     return Counter(whole[i : i + 2] for i in range(len(whole) - 1)) if text else Counter()
 
 

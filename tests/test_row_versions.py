@@ -263,6 +263,12 @@ def test_another_comparison_than_the_base_is_refused(rows: list[Row], tmp_path: 
     projects.reopen(tmp_path, files, "v2", **{**GIVEN, "fingerprint": {"row": {"fields": changed}}})
     with pytest.raises(ParamsError, match=r"fingerprint.row.fields.size.tolerance: the base has 5.0, params have 6.0"):
         projects.build(tmp_path, "fingerprint")
+    joined = {"licence": HOW["licence"], "who": {"columns": ["name", "author"]}}
+    projects.reopen(tmp_path, files, "v2", **{**GIVEN, "fingerprint": {"row": {"fields": joined}}})
+    with pytest.raises(
+        ParamsError, match=r"fingerprint.row.fields.author.compare: the base has 'text', params have None"
+    ):
+        projects.build(tmp_path, "fingerprint")
     fewer = {**GIVEN, "source": {"columns": {"id": "id", "fields": COLUMNS[1:]}}}
     projects.reopen(tmp_path, files, "v2", **fewer)
     with pytest.raises(ParamsError, match=r"fields.author.compare: the base has 'text', params have None"):
@@ -307,6 +313,24 @@ def test_values_that_are_none_are_quarantined_by_field(tmp_path: Path) -> None:
         ({"fingerprint": {"row": {"fields": {"a": {"format": "%Y"}}}}}, "a format is of a date"),
         ({"fingerprint": {"row": {"fields": {"a": {"compare": "fuzzy"}}}}}, "fields.a.compare"),
         ({"fingerprint": {"row": {"fields": {"a": {"weight": 0}}}}}, "fields.a.weight"),
+        (
+            {"fingerprint": {"row": {"fields": {"a": {"columns": ["b"], "compare": "exact"}}}}},
+            "as one where they are texts",
+        ),
+        (
+            {
+                "fingerprint": {"row": {"fields": {"a": {"columns": ["b"]}, "b": {}}}},
+                "source": {"columns": {"fields": ["b"]}},
+            },
+            "the column 'b' is in more than one field",
+        ),
+        (
+            {
+                "fingerprint": {"row": {"fields": {"a": {"columns": ["b"]}}}},
+                "source": {"columns": {"fields": ["a", "b"]}},
+            },
+            "'a' is a column: give the field another name",
+        ),
         ({"fingerprint": {"row": {"fields": {"a": {"wieght": 1}}}}}, "wieght is no known key"),
     ],
 )
@@ -388,3 +412,29 @@ def test_the_recall_of_every_run_is_against_brute_force(rows: list[Row], tmp_pat
     assert pc.sum(table["found"].cast(pa.int64())).as_py() == 2 * found
     assert projects.metrics(root, "match")["recall"]["row"] == pytest.approx(found / true, abs=1e-6)
     assert found < true
+
+
+def test_columns_that_are_one_field(tmp_path: Path) -> None:
+    """Names that have changed places are alike; as contents they are not, and explain shows each with all its columns."""
+    made = [
+        {"id": "a", "first": "jasmine", "last": "alderson", "city": "oslo"},
+        {"id": "b", "first": "Alderson", "last": "Jasmine", "city": "oslo"},
+        {"id": "c", "first": "jasmine", "city": "oslo"},
+    ]
+    given: dict[str, Any] = {"source": {"columns": {"id": "id", "fields": ["city", "first", "last"]}}}
+    apart = projects.build(projects.create(tmp_path / "apart", made, **given))
+    assert projects.kept(apart) == {"a", "b"}  # c has no other name than a's
+    given["fingerprint"] = {"row": {"fields": {"name": {"columns": ["first", "last"], "weight": 2}}}}
+    root = projects.build(projects.create(tmp_path / "one", made, **given))
+    assert projects.kept(root) == {"a", "c"}
+    dropped = projects.decisions(root)["b"]
+    assert (dropped["reason"], dropped["score"]) == ("near_duplicate_of", 1)
+    index = Index.open(root / "index")
+    parts = [projects.decisions(root)[name]["parts"][0]["content"] for name in "ac"]
+    assert index.score("row", of_list(parts[:1]), of_list(parts[1:])) == [pytest.approx((1 + 2 * 16 / (17 + 8)) / 3)]
+    shown = json.loads(CliRunner().invoke(app, ["-C", str(root), "explain", "b", "--json"]).stdout)["fields"]
+    assert [(row["field"], row["mine"], row["its"]) for row in shown] == [
+        ("city", "oslo", "oslo"),
+        ("name", "Alderson Jasmine", "jasmine alderson"),
+    ]
+    assert check(root) == []

@@ -42,3 +42,11 @@ def test_rows_are_taken_and_replaced(values: list[bytes], data: st.DataObject) -
     replaced = strings.replace(at, Strings.of_list(b"new %d" % row for row in rows))
     expected = [b"new %d" % row if row in rows else value for row, value in enumerate(values)]
     assert [bytes(string) for string in replaced] == expected
+
+
+@given(st.lists(st.tuples(*[st.binary(max_size=3)] * 3)))
+def test_columns_are_joined_where_they_hold_something(rows: list[tuple[bytes, bytes, bytes]]) -> None:
+    """A space stands between two of a row that are not empty; of a row without any nothing is left, and it stays."""
+    columns = [Strings.of_list(row[at] for row in rows) for at in range(3)]
+    assert list(map(bytes, Strings.joined(columns))) == [b" ".join(filter(None, row)) for row in rows]
+    assert list(map(bytes, Strings.joined(columns[:1]))) == [row[0] for row in rows]

@@ -48,25 +48,26 @@ def look(settings: params.Row, sink: Sink) -> Look:
 
 
 class _Rows:
-    """The values of n rows, a column a field, in the order of the fields' names."""
+    """The values of n rows by column, and what each field compares, in the order of the fields' names."""
 
     def __init__(self, strings: Strings, settings: params.Row) -> None:
-        self.names = sorted(settings.fields)
-        self.how = [settings.fields[name] for name in self.names]
+        self.how = [settings.fields[name] for name in sorted(settings.fields)]
         self.chars = np.zeros(len(strings), np.int64)
         self.wrong: dict[int, Unreadable] = {}
         data, edges = strings.packed()
-        given = objects.columns(data, edges, self.names)
+        held = {name: how.columns or (name,) for name, how in sorted(settings.fields.items())}
+        given = objects.columns(data, edges, [column for columns in held.values() for column in columns])
         nothing = Strings(data, edges[:-1], edges[:-1])
-        self.forms: list[Strings] = []
+        self.columns: dict[str, Strings] = {}  # in normal form
         self.numbers: list[npt.NDArray[np.float64]] = []  # of the fields that are compared by them
-        for name, how in zip(self.names, self.how, strict=True):
-            self._take(name, how, Strings.of_column(given[name]) if name in given else nothing)
+        for columns, how in zip(held.values(), self.how, strict=True):
+            for name in columns:
+                self._take(name, how, Strings.of_column(given[name]) if name in given else nothing)
+        self.forms = [Strings.joined([self.columns[name] for name in columns]) for columns in held.values()]
 
     def spans(self) -> dict[str, tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Return the normal form as `objects.lines` takes it."""
-        forms = zip(self.names, self.forms, strict=True)
-        return {name: (form.buffer, form.starts, form.stops) for name, form in forms}
+        return {name: (form.buffer, form.starts, form.stops) for name, form in self.columns.items()}
 
     def arrays(self, rows: npt.NDArray[np.int64]) -> Arrays:
         """Return the fingerprints of some rows."""
@@ -87,7 +88,7 @@ class _Rows:
             self.wrong = {row: Unreadable(v.code, f"{name}: {v.reason}") for row, v in wrong.items()} | self.wrong
             if how.tolerance:
                 self.numbers.append(numbers)
-        self.forms.append(forms)
+        self.columns[name] = forms
         self.chars += chars
 
 

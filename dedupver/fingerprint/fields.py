@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 FIELD_BITS: Final = 6
 HASH_BITS: Final = 32 - FIELD_BITS
-_EDGE: Final = np.uint64(0x1FFFFF)  # stands before and after a value; no character has this number
+_EDGE: Final = np.uint64(0x1FFFFF)  # stands before and after a word; no character has this number
+_SPACE: Final = np.uint64(0x20)  # the only white space of the normal form
 _CHARACTER: Final = np.uint64(21)  # bits of a character
 _FNV_OFFSET: Final = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
@@ -75,9 +76,10 @@ def canonical(forms: Strings, how: RowField) -> Canonical:
 
 
 def bigrams(forms: Strings, field: int) -> Sets:
-    """Return the pairs of neighbouring characters of each value, with its two ends; one that comes again counts again.
+    """Return the pairs of neighbouring characters of each value's words, with their two ends; repeats count again.
 
-    Source: Ukkonen, "Approximate string matching with q-grams and maximal matches", 1992: the profile of a string.
+    So the order of words says nothing. Source: Ukkonen, "Approximate string matching with q-grams and maximal matches",
+    1992: the profile of a string.
     """
     offsets = np.zeros(len(forms) + 1, np.int64)
     values = np.empty(int((forms.sizes + (forms.sizes > 0)).sum()), np.uint32)
@@ -154,6 +156,8 @@ def _bigrams(text: npt.NDArray[np.uint8], out: npt.NDArray[np.uint32]) -> int:
         else:
             character, width = decode(text, at)
             code = np.uint64(character)
+        if code == _SPACE:
+            code = _EDGE
         out[n] = _leading(mix64(before << _CHARACTER | code))
         at, n, before = at + width, n + 1, code
     out[n] = _leading(mix64(before << _CHARACTER | _EDGE))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedupver.compiled import njit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dedupver.digests import Rows
 
@@ -43,6 +44,19 @@ class Strings:
         _, offsets, data = column.buffers()
         edges = np.frombuffer(offsets, np.int64)[column.offset :][: len(column) + 1].copy()
         return cls(np.frombuffer(data or b"", np.uint8), edges[:-1], edges[1:])
+
+    @classmethod
+    def joined(cls, columns: Sequence[Strings]) -> Strings:
+        """Return the strings of some columns side by side, with a space between those that are not empty."""
+        first, *others = columns
+        space, nothing = (pa.scalar(each, pa.large_binary()) for each in (b" ", b""))
+        whole, given = first.column(), first.sizes > 0
+        for other in others:
+            more = other.sizes > 0
+            between = pc.if_else(pa.array(given & more), space, nothing)
+            whole = pc.binary_join_element_wise(whole, between, other.column(), nothing)
+            given |= more
+        return cls.of_column(whole) if others else first
 
     def packed(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """Return the bytes of all strings, one after the other, and where each begins and the last ends: (n + 1,)."""
