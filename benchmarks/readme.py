@@ -1,10 +1,11 @@
-"""Put the benchmark's results into the README, between its markers.
+"""Put the benchmarks' results into the README and into docs/kinds, between their markers.
 
 python -m benchmarks.readme
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import statistics
@@ -13,6 +14,8 @@ from typing import Any, Final
 from benchmarks.bench import HERE
 
 README: Final = HERE.parent / "README.md"
+DOCS: Final = HERE.parent / "docs" / "kinds"
+KINDS: Final = ("row",)
 RESULTS: Final = HERE / "results"
 TEXTS: Final = ("tool", "seconds", "× dedupver", "CPU s", "peak MiB", "recall", "precision")
 EDITS: Final = ("jpeg50", "half", "colour", "mirror", "crop80")
@@ -21,12 +24,26 @@ EDITS: Final = ("jpeg50", "half", "colour", "mirror", "crop80")
 def main() -> None:
     """Write."""
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for kind in KINDS:
+        page = DOCS / f"{kind}.md"
+        page.write_text(of_kind(kind, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def filled(text: str) -> str:
     """Return the README with its tables made anew from the committed results."""
     full, images = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("full", "images-subset"))
-    tables = {f"full {task}": texts(full, task) for task in full["tasks"]} | {"images": pictures(images)}
+    return between(text, {f"full {task}": texts(full, task) for task in full["tasks"]} | {"images": pictures(images)})
+
+
+def of_kind(kind: str, text: str) -> str:
+    """Return the page of a kind with its tables made anew, by the module of its benchmark."""
+    results = json.loads((RESULTS / f"kinds/{kind}.json").read_text())
+    tables: dict[str, list[str]] = importlib.import_module(f"benchmarks.kinds.{kind}").tables(results)
+    return between(text, tables)
+
+
+def between(text: str, tables: dict[str, list[str]]) -> str:
+    """Return a page with tables put between the markers of their names."""
     for name, lines in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         block = "\n".join([begin, *lines, end])

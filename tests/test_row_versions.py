@@ -8,7 +8,8 @@ import io
 import json
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import projects
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from oracle import Item, World
 from oracle import greedy as by_definition
 from typer.testing import CliRunner
@@ -26,9 +28,6 @@ from dedupver.cli import app
 from dedupver.digests import of_list
 from dedupver.index.segment import Index
 from dedupver.schema import ParamsError, SourceError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Row = dict[str, str]
 
@@ -438,3 +437,13 @@ def test_columns_that_are_one_field(tmp_path: Path) -> None:
         ("name", "Alderson Jasmine", "jasmine alderson"),
     ]
     assert check(root) == []
+
+
+def test_the_example_of_the_docs(tmp_path: Path) -> None:
+    """The table and the params of docs/kinds/row.md, and what explain says of them."""
+    blocks = (Path(__file__).parents[1] / "docs/kinds/row.md").read_text(encoding="utf-8").split("```")[1::2]
+    rows, given, said = (blocks[at].split("\n", 1)[1] for at in range(3))
+    table = rows.split("\n", 1)[1].removesuffix("END\n")
+    root = projects.build(projects.create(tmp_path, {"people.csv": table.encode()}, **yaml.safe_load(given)))
+    shown = CliRunner().invoke(app, ["-C", str(root), "explain", "2"]).stdout.splitlines()
+    assert set(said.splitlines()) <= set(shown)
