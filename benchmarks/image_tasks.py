@@ -108,17 +108,16 @@ def _make(data: Path, size: str, work: Path) -> dict[str, dict[str, str]]:
     most, copied = SIZES[size]
     draw = random.Random(0)  # noqa: S311 - a fixed choice
     found = drawings(work)
-    photos = [path for source in PHOTOS for path in _unpack(source, work)] + list(_installed())
-    photos = [path for path in photos if not re.search(r"_\d+x\d+$", path.stem)]  # one picture in further sizes
+    photos = photographs(work)
     truth: dict[str, dict[str, str]] = {}
     for number, path in enumerate(draw.sample(found, min(most, len(found)))):
-        truth |= _family(f"d{number:04}", path, data, "PNG", copies=number < copied)
+        truth |= family(f"d{number:04}", path, data, "PNG", copies=number < copied)
     for number, path in enumerate(photos):
-        truth |= _family(f"p{number:04}", path, data, "JPEG", copies=True)
+        truth |= family(f"p{number:04}", path, data, "JPEG", copies=True)
     return truth
 
 
-def _family(stem: str, path: Path, data: Path, kind: str, *, copies: bool) -> dict[str, dict[str, str]]:
+def family(stem: str, path: Path, data: Path, kind: str, *, copies: bool) -> dict[str, dict[str, str]]:
     """Put an original and, where asked, its copies into the data; return what they are."""
     picture = flat(path)
     if kind == "JPEG" and max(picture.size) > LONGEST:
@@ -149,6 +148,12 @@ def flat(path: Path) -> Image.Image:
     return white
 
 
+def photographs(work: Path) -> list[Path]:
+    """Return the photographs of the packages and of the libraries that are installed, each in one size."""
+    photos = [path for source in PHOTOS for path in unpack(source, work)] + list(_installed())
+    return [path for path in photos if not re.search(r"_\d+x\d+$", path.stem)]  # one picture in further sizes
+
+
 def drawings(work: Path) -> list[Path]:
     """Return the drawings that are not too large."""
     return pictures(DRAWINGS, work)
@@ -156,10 +161,11 @@ def drawings(work: Path) -> list[Path]:
 
 def pictures(sources: Iterable[Source], work: Path) -> list[Path]:
     """Return the pictures of some packages that are not too large."""
-    return list(_fitting(path for source in sources for path in _unpack(source, work)))
+    return list(_fitting(path for source in sources for path in unpack(source, work)))
 
 
-def _unpack(source: Source, work: Path, suffixes: Collection[str] = (".png", ".jpg")) -> list[Path]:
+def unpack(source: Source, work: Path, suffixes: Collection[str] = (".png", ".jpg")) -> list[Path]:
+    """Return the files of a Debian package that have one of some suffixes, unpacked when they are not there yet."""
     place = work / "unpacked" / source.package
     if not place.exists():
         building = place.with_name(f".{place.name}")

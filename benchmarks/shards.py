@@ -97,7 +97,7 @@ def compare(raw: Path, clean: Path, ids: list[str], kept: list[str], work: Path)
 def files(work: Path) -> Iterator[tuple[str, Path]]:
     """Yield the pictures and sounds and the package of each: of ten in a row one is a sound, while there are any."""
     pictures, sounds = (
-        [(name, path) for name in names for path in image_tasks._unpack(Source(name, image_tasks._APT), work, suffixes)]  # noqa: SLF001
+        [(name, path) for name in names for path in image_tasks.unpack(Source(name, image_tasks.APT), work, suffixes)]
         for names, suffixes in ((PICTURES, (".png", ".jpg")), (SOUNDS, (".wav",)))
     )
     for number, picture in enumerate(pictures):
