@@ -41,6 +41,18 @@ def run(command: list[str], env: Mapping[str, str], log: Path) -> list[tuple[flo
     return samples
 
 
+def tenths(samples: list[tuple[float, int]]) -> list[int]:
+    """Return the most bytes in each tenth of the time between the first and the last sample; 0 where there is none."""
+    if not samples:
+        return [0] * 10
+    start, span = samples[0][0], max(samples[-1][0] - samples[0][0], 1e-9)
+    most = [0] * 10
+    for at, size in samples:
+        part = min(int(10 * (at - start) / span), 9)
+        most[part] = max(most[part], size)
+    return most
+
+
 def _watch(session: int, samples: list[tuple[float, int]], ended: threading.Event) -> None:
     while not ended.wait(INTERVAL):
         samples.append((time.monotonic(), resident(session)))

@@ -38,7 +38,7 @@ DOC: Final = HERE.parent / "docs/scale.md"
 MARK: Final = "<!-- measured -->"
 _RUN: Final = "import sys, pathlib, dedupver.pipeline as p; p.run(sys.argv[1], pathlib.Path(sys.argv[2]))"
 
-Stages = dict[str, dict[str, float]]
+Stages = dict[str, dict[str, Any]]
 
 
 def main() -> None:
@@ -138,12 +138,13 @@ def one_size(records: int, asked: argparse.Namespace, encoder: str | None = None
 
 
 def stages(root: Path, names: tuple[str, ...]) -> Stages:
-    """Run stages, each in its own process; return seconds and peak bytes of each."""
+    """Run stages, each in its own process; return seconds and peak bytes of each, also in each tenth of its time."""
     told: Stages = {}
     for name in names:
         began = time.monotonic()
         samples = measure.run([sys.executable, "-c", _RUN, name, str(root)], os.environ, root / "log")
         told[name] = {"seconds": time.monotonic() - began, "peak": max((size for _, size in samples), default=0)}
+        told[name]["tenths"] = measure.tenths(samples)
         print(
             f"  {name:12} {told[name]['seconds']:8.1f} s {told[name]['peak'] / 2**20:7,.0f} MiB",
             file=sys.stderr,

@@ -147,6 +147,10 @@ def page(found: dict[str, Any]) -> str:
         what = f"{form} | {told['bytes'] / 1e6:,.0f} | {told['records']:,} | {told['kept']:,}"
         for name, stage in told["stages"].items():
             lines.append(f"| {what} | {name} | {stage['seconds']:.1f} | {stage['peak'] / 2**20:,.0f} |")
+    lines += ["", "MiB of fingerprint in each tenth of its time:", ""]
+    for form, told in found["forms"].items():
+        peaks = (f"{peak / 2**20:,.0f}" for peak in told["stages"]["fingerprint"]["tenths"])
+        lines.append(f"- {form}: {' '.join(peaks)}")
     return "\n".join(lines) + "\n"
 
 
