@@ -15,7 +15,7 @@ from benchmarks.bench import HERE
 
 README: Final = HERE.parent / "README.md"
 DOCS: Final = HERE.parent / "docs" / "kinds"
-KINDS: Final = ("row",)
+KINDS: Final = ("audio", "embeddings", "joint", "row", "video")
 RESULTS: Final = HERE / "results"
 TEXTS: Final = ("tool", "seconds", "× dedupver", "CPU s", "peak MiB", "recall", "precision")
 EDITS: Final = ("jpeg50", "half", "colour", "mirror", "crop80")

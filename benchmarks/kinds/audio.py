@@ -34,6 +34,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks import readme
 from benchmarks.bench import machine
 from benchmarks.kinds import chromaprint
 from benchmarks.project import lay_out
@@ -335,6 +336,25 @@ def _printed(truth: dict[str, tuple[str, str]], printed: set[str]) -> dict[str, 
     """Return the files that have a print, and whose original has one."""
     originals = {said[0] for name, said in truth.items() if said[1] == "original" and name in printed}
     return {name: said for name, said in truth.items() if name in printed and said[0] in originals}
+
+
+def tables(results: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the tables by the names of their places in docs/kinds/audio.md."""
+    tools = [("", results["found"], level) for level in ("0.7", "0.8", "0.9")]
+    tools += [("Chromaprint, bits, ", results["peers"]["chromaprint, errors"], "0.7")]
+    tools += [("Chromaprint, codes, ", results["peers"]["chromaprint, codes"], "0.5")]
+    head = [f"{name}≥ {level}" for name, _, level in tools]
+    rows = [
+        [made, *(f"{found[level]['recall'][made]:.2f}" for _, found, level in tools)]
+        for made in results["found"]["0.8"]["recall"]
+    ]
+    rows.append(["*false pairs*", *(f"{found[level]['false']:,}" for _, found, level in tools)])
+    spans = results["spans"]
+    told = (
+        f"Of {spans['of']} snippets of {SNIPPET} s that lie in two files each, {spans['found']} are found in both, and half of "
+        f"the edges are within {spans['error_ms']['50 %']} ms."
+    )
+    return {"audio": readme.table(("copy", *head), rows), "sounds spans": [told]}
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from benchmarks import project
+from benchmarks import project, readme
 from benchmarks.bench import HERE, machine, tell
 from benchmarks.kinds import video_tasks
 from benchmarks.tools import Tool, environment
@@ -205,7 +205,6 @@ def table(results: dict[str, Any]) -> str:
         highest = str(results["scores"]["highest"].get(case, ""))
         lines.append(f"| pairs: {case} | " + " | ".join(cells) + f" | {highest} (highest) | |")
     lines.append("| precision | " + " | ".join(f"{found['precision']:.3f}" for found in tools.values()) + " | | |")
-    of = results["spans"]
     lines += [
         "",
         (
@@ -213,13 +212,29 @@ def table(results: dict[str, Any]) -> str:
             "their clip; precision counts unrelated videos and parts of one clip as false."
         ),
         "",
-        (
-            f"Of {of['segments']} segments of 5 s spliced into other videos {of['found']} are found, at most "
-            f"{of['seconds off at most']} s beside their place; {of['pairs of unrelated videos with a span']} pairs of "
-            "unrelated videos share a span."
-        ),
+        spliced(results["spans"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def spliced(told: dict[str, Any]) -> str:
+    """Return what is found of the segments, in a sentence."""
+    return (
+        f"Of {told['segments']} segments of 5 s spliced into other videos {told['found']} are found, at most "
+        f"{told['seconds off at most']} s beside their place; {told['pairs of unrelated videos with a span']} pairs of "
+        "unrelated videos share a span."
+    )
+
+
+def tables(results: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the tables by the names of their places in docs/kinds/video.md."""
+    tools = {f"≥ {level}": results["dedupver"][level] for level in ("0.75", "0.85", "0.95")} | results["peer"]
+    rows = [
+        [made, *(f"{found['recall'][made]:.2f}" for found in tools.values())]
+        for made in results["dedupver"]["0.85"]["recall"]
+    ]
+    rows.append(["*precision*", *(f"{found['precision']:.3f}" for found in tools.values())])
+    return {"video": readme.table(("copy", *tools), rows), "spans": [spliced(results["spans"])]}
 
 
 if __name__ == "__main__":
