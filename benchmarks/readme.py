@@ -16,6 +16,7 @@ from benchmarks.bench import HERE
 README: Final = HERE.parent / "README.md"
 DOCS: Final = HERE.parent / "docs" / "kinds"
 KINDS: Final = ("audio", "embeddings", "joint", "row", "video")
+SOURCES: Final = HERE.parent / "docs/sources.md"
 RESULTS: Final = HERE / "results"
 TEXTS: Final = ("tool", "seconds", "× dedupver", "CPU s", "peak MiB", "recall", "precision")
 EDITS: Final = ("jpeg50", "half", "colour", "mirror", "crop80")
@@ -24,6 +25,7 @@ EDITS: Final = ("jpeg50", "half", "colour", "mirror", "crop80")
 def main() -> None:
     """Write."""
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    SOURCES.write_text(of_shards(SOURCES.read_text(encoding="utf-8")), encoding="utf-8")
     for kind in KINDS:
         page = DOCS / f"{kind}.md"
         page.write_text(of_kind(kind, page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -40,6 +42,12 @@ def of_kind(kind: str, text: str) -> str:
     results = json.loads((RESULTS / f"kinds/{kind}.json").read_text())
     tables: dict[str, list[str]] = importlib.import_module(f"benchmarks.kinds.{kind}").tables(results)
     return between(text, tables)
+
+
+def of_shards(text: str) -> str:
+    """Return the page on sources with what it takes to read a gigabyte of samples."""
+    results = json.loads((RESULTS / "shards.json").read_text())
+    return between(text, {"measured": importlib.import_module("benchmarks.shards").page(results).splitlines()})
 
 
 def between(text: str, tables: dict[str, list[str]]) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
-from benchmarks import measure
-from benchmarks.kinds import embedded, embeddings
+from benchmarks import measure, readme
+from benchmarks.kinds import embedded, embeddings, joint
 from benchmarks.kinds.embedded import Item
+from dedupver import align
 
 ITEMS = {
     "a": Item("drawings", "1", "original"),
@@ -69,3 +73,27 @@ def test_the_most_memory_in_each_tenth_of_a_run() -> None:
 def test_the_pairs_of_a_peer_are_taken_in_order() -> None:
     """Names as they come, scores as numbers."""
     assert embeddings.listed([["b", "a", 1], ["a", "c", 0.5]]) == {("a", "b"): 1.0, ("a", "c"): 0.5}
+
+
+def test_held_out_captions_with_a_relative_among_the_fitted_are_left_out() -> None:
+    """Pairs 0 and 1 are fitted; 2 is near 0, 3 is near none, 4 has the image of 1."""
+    texts = np.array([[1, 0], [0, 1], [0.9, np.sqrt(1 - 0.81)], [-1, 0], [0, -1]])
+    number = np.arange(5)
+    pairs = align.Pairs(np.eye(5), texts, np.array([0, 1, 2, 3, 1]), number, np.array([0, 8, 9, 9, 9]))
+    far = joint.unrelated(pairs)
+    assert far.text.tolist() == [3]
+    assert far.images.tolist() == [[0, 0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("kind", readme.KINDS)
+def test_pages_of_kinds_show_the_committed_results(kind: str) -> None:
+    """Their tables are what `python -m benchmarks.readme` makes of benchmarks/results/kinds, and each has its place."""
+    text = (readme.DOCS / f"{kind}.md").read_text(encoding="utf-8")
+    assert text.count("<!-- end of ") == len(set(re.findall("<!-- end of (.*?) -->", text))) > 0
+    assert readme.of_kind(kind, text) == text
+
+
+def test_the_page_on_sources_shows_the_committed_results() -> None:
+    """Likewise, of benchmarks/results/shards.json."""
+    text = readme.SOURCES.read_text(encoding="utf-8")
+    assert readme.of_shards(text) == text

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
-from benchmarks import project, tools
+from benchmarks import project, readme, tools
 from benchmarks.bench import HERE, machine, tell
 from benchmarks.kinds import embedded
 from benchmarks.kinds.embedded import ORIGINAL, Items
@@ -53,6 +53,21 @@ SETS: Final[dict[str, tuple[float, ...]]] = {
     "text_embedding": OF_TEXTS,
 }
 """The levels of each kind of match."""
+
+SHOWN: Final[dict[str, tuple[str, ...]]] = {
+    "dedupver, phash": ("0.92",),
+    "dedupver, efficientnet-lite0": ("0.9", "0.95", "0.98"),
+    "imagededup, PHash": ("0.84",),
+    "imagededup, DHash": ("0.84",),
+    "imagededup, WHash": ("0.84",),
+    "fastdup": ("0.9", "0.95"),
+    "dedupver, shingles": ("0.5", "0.8"),
+    "dedupver, wordllama": ("0.9", "0.95"),
+    "dedupver, potion": ("0.9", "0.95"),
+    "semhash, potion": ("0.9", "0.95"),
+    "dedupver, MiniLM": ("0.8", "0.85", "0.9"),
+}
+"""The levels that docs/kinds/embeddings.md shows: defaults, and those beside them."""
 
 LISTED: Final = 5000
 """Neighbours of one item that are listed: at floors as low as these some have more than by default."""
@@ -207,17 +222,28 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [f"# Embeddings: {results['machine']['processor']}; {results['date']}", ""]
     for told in (results[name] for name in RUNS if name in results):
         for group, made in told["items"].items():
-            copies = [what for what in made if what != ORIGINAL]
             lines += [f"## {group}: " + ", ".join(f"{count:,} {what}" for what, count in made.items()), ""]
-            lines += ["| | level | " + " | ".join([*copies, "precision", "false"]) + " |"]
-            lines += ["|---" * 2 + "|---:" * (len(copies) + 2) + "|"]
-            for tool, found in told["found"].items():
-                for level, each in found[group].items():
-                    cells = [f"{each['recall'][what]:.2f}" for what in copies]
-                    cells += [f"{each['precision']:.3f}", f"{each['false']:,}"]
-                    lines.append(f"| {tool} | {level} | " + " | ".join(cells) + " |")
-            lines.append("")
+            lines += [
+                *table(told["found"], group, {tool: tuple(each[group]) for tool, each in told["found"].items()}),
+                "",
+            ]
     return "\n".join([*lines, str(__doc__).strip().split("\n\n", 2)[2], ""])
+
+
+def tables(results: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the tables by the names of their places in docs/kinds/embeddings.md."""
+    return {group: table(told["found"], group, SHOWN) for told in map(results.get, RUNS) for group in told["items"]}
+
+
+def table(found: dict[str, Any], group: str, shown: dict[str, tuple[str, ...]]) -> list[str]:
+    """Return the table of a group, at some levels of each tool."""
+    chosen = [(tool, level, each[group][level]) for tool, each in found.items() for level in shown[tool]]
+    copies = list(chosen[0][2]["recall"])
+    rows = [
+        [tool, level, *(f"{at['recall'][what]:.2f}" for what in copies), f"{at['precision']:.3f}", f"{at['false']:,}"]
+        for tool, level, at in chosen
+    ]
+    return readme.table(("", "≥", *copies, "precision", "false pairs"), rows)
 
 
 if __name__ == "__main__":

@@ -186,7 +186,13 @@ def tables(results: dict[str, Any]) -> dict[str, list[str]]:
                 rows.append([f"{name}, {told['pairs']:,}", held_out, words, f"{found['of']:,}", *shares])
     head = ("pairs", "captions", "asked", "among", "recall@1", "chance", "recall@10", "chance")
     worst = [[f"{float(share):.0%}", f"{found:.2f}"] for share, found in results["swapped"]["found"].items()]
+    told = results["swapped"]
+    consistency = (
+        f"A wrong caption fits worse than a right one in {told['auc']:.0%} of the comparisons (area under the ROC curve); of "
+        f"the 20 that are reported {told['worst_20']} are wrong."
+    )
     return {
+        "consistency": [consistency],
         "retrieval": readme.table(head, rows),
         "wrong captions": readme.table(("among the captions that fit worst", "wrong ones found"), worst),
     }
@@ -216,8 +222,9 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         *tables(results)["wrong captions"],
         "",
-        f"A wrong caption fits worse than a right one in {told['auc']:.3f} of the comparisons; of the 20 that are listed "
-        f"{told['worst_20']} are wrong. Search across modalities: recall {told['recall']}; reported at {told['threshold']}: "
+        *tables(results)["consistency"],
+        "",
+        f"Search across modalities: recall {told['recall']}; reported at {told['threshold']}: "
         + ", ".join(f"{name} {count:,}" for name, count in told["reported"].items())
         + ".",
     ]
