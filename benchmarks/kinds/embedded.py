@@ -2,7 +2,8 @@
 
 Nothing of it is committed. An item is a file or a text; two items are a true pair where they are of one family. Pictures
 are photographs, drawings of Open Clip Art and Google's emoji, of which many differ in a colour or a flag alone; the copies
-are those of `image_tasks`. Verses are the King James Version and the World English Bible, verse by verse: one meaning in
+are those of `image_tasks`. Drawings and emoji are put on white, as their copies are, since some tools do not look at what
+is transparent. Verses are the King James Version and the World English Bible, verse by verse: one meaning in
 the words of two centuries. A verse that stands twice in a translation is left out; one that two books tell in nearly the
 same words is not, so that a few of the pairs that count as false are none.
 """
@@ -35,6 +36,7 @@ TRANSLATIONS: Final = {"kjv": "sword-text-kjv", "web": "sword-text-web"}
 VERSES: Final = 10_000
 FEWEST: Final = 8  # words of a verse, in both translations
 ORIGINAL: Final = "original"
+OTHER: Final = "other translation"
 
 
 class Item(NamedTuple):
@@ -66,7 +68,10 @@ def _copied(data: Path, work: Path) -> Items:
     for group, (most, copied) in GROUPS.items():
         kind = "JPEG" if group == "photographs" else "PNG"
         for number, path in enumerate(draw.sample(found[group], min(most, len(found[group])))):
-            made = image_tasks.family(f"{group}{number:04}", path, data, kind, copies=number < copied)
+            stem = f"{group}{number:04}"
+            made = image_tasks.family(stem, path, data, kind, copies=number < copied)
+            if kind == "PNG":
+                image_tasks.flat(path).save(data / f"{stem}{path.suffix.lower()}")
             truth |= {name: Item(group, said["family"], said["made"]) for name, said in made.items()}
     return truth
 
@@ -85,7 +90,7 @@ def verses(work: Path) -> tuple[Path, Items]:
 def item(name: str) -> Item:
     """Return what a text is, by its name: TRANSLATION/VERSE."""
     short, _, verse = name.partition("/")
-    return Item("verses", verse, ORIGINAL if short == "kjv" else "other translation")
+    return Item("verses", verse, ORIGINAL if short == "kjv" else OTHER)
 
 
 def chosen(translations: dict[str, dict[str, str]], most: int) -> dict[str, str]:

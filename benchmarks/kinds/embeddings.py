@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
-from benchmarks import project, readme, tools
+from benchmarks import image_tasks, project, readme, tools
 from benchmarks.bench import HERE, machine, tell
 from benchmarks.kinds import embedded
 from benchmarks.kinds.embedded import ORIGINAL, Items
@@ -237,8 +237,8 @@ def tables(results: dict[str, Any]) -> dict[str, list[str]]:
 
 def table(found: dict[str, Any], group: str, shown: dict[str, tuple[str, ...]]) -> list[str]:
     """Return the table of a group, at some levels of each tool."""
-    chosen = [(tool, level, each[group][level]) for tool, each in found.items() for level in shown[tool]]
-    copies = list(chosen[0][2]["recall"])
+    chosen = [(tool, level, found[tool][group][level]) for tool in SHOWN if tool in found for level in shown[tool]]
+    copies = sorted(chosen[0][2]["recall"], key=[*image_tasks.TRANSFORMS, embedded.OTHER].index)
     rows = [
         [tool, level, *(f"{at['recall'][what]:.2f}" for what in copies), f"{at['precision']:.3f}", f"{at['false']:,}"]
         for tool, level, at in chosen
