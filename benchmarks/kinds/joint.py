@@ -191,8 +191,12 @@ def tables(results: dict[str, Any]) -> dict[str, list[str]]:
         f"A wrong caption fits worse than a right one in {told['auc']:.0%} of the comparisons (area under the ROC curve); of "
         f"the 20 that are reported {told['worst_20']} are wrong."
     )
+    other = (
+        f"At {told['threshold']:.2f}, which 99 % of strangers stay below, {told['reported']['caption_fits_other_image']:,} pairs "
+        f"of a caption and the image of another of the {told['kept']:,} drawings are reported."
+    )
     return {
-        "consistency": [consistency],
+        "consistency": [consistency, other],
         "retrieval": readme.table(head, rows),
         "wrong captions": readme.table(("among the captions that fit worst", "wrong ones found"), worst),
     }
