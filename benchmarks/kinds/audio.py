@@ -340,10 +340,12 @@ def _printed(truth: dict[str, tuple[str, str]], printed: set[str]) -> dict[str, 
 
 def tables(results: dict[str, Any]) -> dict[str, list[str]]:
     """Return the tables by the names of their places in docs/kinds/audio.md."""
-    tools = [("", results["found"], level) for level in ("0.7", "0.8", "0.9")]
-    tools += [("Chromaprint, bits, ", results["peers"]["chromaprint, errors"], "0.7")]
-    tools += [("Chromaprint, codes, ", results["peers"]["chromaprint, codes"], "0.5")]
-    head = [f"{name}≥ {level}" for name, _, level in tools]
+    long, files = results["long"], f"{results['printed']['files']:,} files"
+    tools = [(f"≥ {level}", results["found"], level) for level in ("0.7", "0.8", "0.9")]
+    tools += [(f"{files} ≥ 0.8", long["dedupver"], "0.8")]
+    tools += [("Chromaprint, bits ≥ 0.8", long["chromaprint, errors"], "0.8")]
+    tools += [("Chromaprint, codes ≥ 0.5", long["chromaprint, codes"], "0.5")]
+    head = [name for name, _, _ in tools]
     rows = [
         [made, *(f"{found[level]['recall'][made]:.2f}" for _, found, level in tools)]
         for made in results["found"]["0.8"]["recall"]
