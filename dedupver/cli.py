@@ -271,8 +271,9 @@ def shared(
     from dedupver import preview, terminal  # noqa: PLC0415
     from dedupver.project import Project  # noqa: PLC0415
 
-    found = preview.shared(Project(_root(context)), most)
-    _answer(found, terminal.common(found), as_json=as_json)
+    project = Project(_root(context))
+    found, counted = preview.shared(project, most), project.params.fingerprint.text.passages is not None
+    _answer(found, terminal.common(found, passages=counted), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver check")

@@ -31,10 +31,11 @@ Payloads = dict[str, dict[str, bytes]]
 """The parts of records, by id and then by name."""
 
 
-def shared(project: Project, most: int) -> dict[str, list[dict[str, Any]]]:
-    """Return the first `most` rows of each kind of what is shared (schema SHARED, `content` in hex), and `preview`.
+def shared(project: Project, most: int) -> dict[str, dict[str, Any]]:
+    """Return for each part, and for passages, how many `contents` are shared, and the first `rows` of them.
 
-    Those of texts are read from the source, as it is now; null where it no longer holds what was read.
+    These are rows of SHARED, `content` in hex, and a `preview`: of texts it is read from the source, as it is now; null
+    where that no longer holds what was read.
     """
     decided = store.Sealed(project.build / "dedup")
     table = store.read_table(decided.file("shared.parquet"), SHARED)
@@ -50,7 +51,8 @@ def shared(project: Project, most: int) -> dict[str, list[dict[str, Any]]]:
         for row in each:
             row["preview"] = _preview(what, row["content"], payloads.get(row["example"], {}), project.params.source)
             row["content"] = row["content"].hex()
-    return rows
+    counted = store.read_json(project.metrics / "dedup.json")["shared"]  # the table holds only the first of many
+    return {what: {"contents": counted[what]["contents"], "rows": each} for what, each in rows.items()}
 
 
 def _payloads(project: Project, decisions: pa.Table) -> Payloads:

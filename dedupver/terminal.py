@@ -24,7 +24,7 @@ LISTED: Final = 20
 """So many rows of a long table are shown."""
 
 LONGEST: Final = 60
-"""So many characters of a field's value are shown."""
+"""So many characters of a text are shown."""
 
 FEW: Final = 4
 """So many copies of one original are shown."""
@@ -126,13 +126,18 @@ def findings(found: Sequence[Finding]) -> Iterator[str]:
     yield f"{len(found)} findings"
 
 
-def common(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """Yield the text of `dedupver shared`."""
+def common(found: dict[str, dict[str, Any]], *, passages: bool) -> Iterator[str]:
+    """Yield the text of `dedupver shared`; `passages` says whether those were counted."""
     if not found:
-        yield "no two kept records share a part or a passage"
-    for what, rows in found.items():
-        shown = [(row["records"], row["chars"], row["example"], row["preview"]) for row in rows]
-        yield from _section(what, [("records", "repeated", "for example", "beginning"), *shown])
+        yield f"no two kept records share a part{' or a passage' if passages else ''}"
+    for what, each in found.items():
+        shown = [(row["records"], row["chars"], row["example"], _cut(row["preview"])) for row in each["rows"]]
+        title = f"{each['contents']:,} × {what}, in several records each"
+        yield from _section(title, [("records", "repeated characters", "for example", "beginning"), *shown])
+        if each["contents"] > len(shown):
+            yield f"  and {each['contents'] - len(shown):,} more: see --most"
+    if not passages:
+        yield "lines and paragraphs are counted where fingerprint.text.passages says how long one must be"
 
 
 def shared(found: Shared) -> Iterator[str]:

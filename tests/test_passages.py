@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_text import token_hash
 from typer.testing import CliRunner
 
-from dedupver import cli
+from dedupver import cli, report
 from dedupver.fingerprint import passages as module
 from dedupver.fingerprint.normal import normalize
 from dedupver.fingerprint.passages import passages
@@ -138,7 +138,7 @@ def test_a_look_at_what_is_shared(tmp_path: Path) -> None:
     files |= {f"{n}.txt": f"{n} has one more line\n\nAsk before anybody does." for n in ("c", "d")}
     root = projects.build(projects.create(tmp_path, files, **ON))
     found = json.loads(ask(root, "--json"))
-    seen = {(row["what"], row["preview"]): row["records"] for each in found.values() for row in each}
+    seen = {(row["what"], row["preview"]): row["records"] for each in found.values() for row in each["rows"]}
     assert seen == {
         ("caption", "A dog"): 2,
         ("line", "All rights reserved by the owner."): 2,
@@ -149,8 +149,18 @@ def test_a_look_at_what_is_shared(tmp_path: Path) -> None:
     text = ask(root, "--most", "1")
     assert "\x1b" not in text
     assert r"Ask before\x1b[2J you copy." in text
+    assert "3 × line, in several records each:" in text
+    assert "  and 2 more: see --most" in text
     (root / "data/raw/t.jsonl").write_text("")  # the source is no longer what was read
-    assert {row["preview"] for row in json.loads(ask(root, "--json"))["paragraph"]} == {None}
+    assert {row["preview"] for row in json.loads(ask(root, "--json"))["paragraph"]["rows"]} == {None}
+
+
+def test_of_many_the_first_are_listed_and_all_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of what is shared is no longer than MOST."""
+    monkeypatch.setattr(report, "MOST", 1)
+    root = projects.build(projects.create(tmp_path, rows("a", "b"), **ON))
+    found = json.loads(ask(root, "--json"))
+    assert (found["line"]["contents"], len(found["line"]["rows"])) == (2, 1)
 
 
 def ask(root: Path, *words: str) -> str:
@@ -161,8 +171,12 @@ def ask(root: Path, *words: str) -> str:
 
 
 def test_nothing_shared_is_said_so(tmp_path: Path) -> None:
-    """In one line."""
+    """And whether passages were counted."""
     root = projects.build(projects.create(tmp_path, rows("a")))
+    nothing, hint = ask(root).splitlines()
+    assert nothing == "no two kept records share a part"
+    assert "fingerprint.text.passages" in hint
+    root = projects.build(projects.create(tmp_path / "on", rows("a"), **ON))
     assert ask(root) == "no two kept records share a part or a passage\n"
 
 
