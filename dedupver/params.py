@@ -265,7 +265,7 @@ class Floor(ByEvidence):
     video_sound: Similarity = 0.7
     text_embedding: Similarity = 0.85
     image_embedding: Similarity = 0.9
-    text_simhash: Similarity = 0.875
+    text_simhash: Similarity = 0.84
     row: Similarity = 0.6
     vector: Similarity = 0.9
     joint: Similarity = 0.25
@@ -281,7 +281,7 @@ class Thresholds(ByEvidence):
     video_sound: Similarity = 0.8
     text_embedding: Similarity = 0.95
     image_embedding: Similarity = 0.98
-    text_simhash: Similarity = 0.95
+    text_simhash: Similarity = 0.875
     row: Similarity = 0.8
     vector: Similarity = 0.98
     joint: Similarity = 0.3
