@@ -19,7 +19,15 @@ from typing import Any, Final
 from benchmarks import measure
 
 HERE: Final = Path(__file__).parent
-SETTINGS: Final[dict[str, Any]] = {"threshold": 0.8, "shingle": 3, "num_perm": 128, "bands": None, "sketch": None}
+SETTINGS: Final[dict[str, Any]] = {
+    "threshold": 0.8,
+    "shingle": 3,
+    "num_perm": 128,
+    "bands": None,
+    "sketch": None,
+    "pairs": False,
+    "letters": False,
+}
 _THREADED: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
