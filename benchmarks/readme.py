@@ -15,7 +15,7 @@ from benchmarks.bench import HERE
 
 README: Final = HERE.parent / "README.md"
 DOCS: Final = HERE.parent / "docs" / "kinds"
-KINDS: Final = ("audio", "embeddings", "joint", "row", "text", "video")
+KINDS: Final = ("audio", "embeddings", "joint", "parts", "row", "text", "video")
 SOURCES: Final = HERE.parent / "docs/sources.md"
 RESULTS: Final = HERE / "results"
 TEXTS: Final = ("tool", "seconds", "× dedupver", "CPU s", "peak MiB", "recall", "precision")

@@ -1,4 +1,4 @@
-"""fastcdc: the blocks of files and of all below folders; prints, as JSON, the bytes of all and of the distinct ones.
+"""fastcdc: the blocks of files and of all below folders; prints, as JSON, how many there are, the bytes of all and of the distinct ones.
 
 python fastcdc.py SIZE PATH...
 """
@@ -23,7 +23,7 @@ def files(path):
 def main(size, *paths):
     """Cut and count; blocks have a quarter to four times so many bytes, as in dedupver."""
     size = int(size)
-    held, total = {}, 0
+    held, total, count = {}, 0, 0
     for path in paths:
         for file in files(Path(path)):
             for block in (
@@ -31,7 +31,8 @@ def main(size, *paths):
             ):
                 held[block.hash] = block.length
                 total += block.length
-    print(json.dumps({"bytes": total, "blocks": sum(held.values())}))
+                count += 1
+    print(json.dumps({"bytes": total, "count": count, "blocks": sum(held.values())}))
 
 
 if __name__ == "__main__":
