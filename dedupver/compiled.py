@@ -7,6 +7,7 @@ little calls none of its kernels, and does not wait for either.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import importlib
 import os
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LOADING: Final = threading.RLock()
+_INTERPRETED: Final = contextvars.ContextVar("interpreted", default=False)
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -32,6 +34,16 @@ def threads() -> int:
     return int(os.environ.get("NUMBA_NUM_THREADS") or os.cpu_count() or 1)
 
 
+@contextlib.contextmanager
+def interpreted(when: bool) -> Iterator[None]:
+    """Run kernels as they are written, where that is done sooner than numba is loaded."""
+    token = _INTERPRETED.set(when)
+    try:
+        yield
+    finally:
+        _INTERPRETED.reset(token)
+
+
 class Kernel:
     """A function that is compiled, or read from numba's cache, when it is first called."""
 
@@ -42,6 +54,8 @@ class Kernel:
 
     def __call__(self, *given: Any) -> Any:
         """Call the compiled function."""
+        if _INTERPRETED.get():
+            return self._function(*given)
         return (self._compiled or self.compiled())(*given)
 
     def compiled(self) -> Any:

@@ -112,6 +112,7 @@ def _case(
         scorer=index.scorer,
         fit=partial(fit, index),
         fits=index.fits(),
+        sets=index.sets,
     )
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dedupver.fingerprint.ragged import Ragged
+from dedupver.index.sets import jaccard
 from dedupver.resolve import greedy as module
 from dedupver.resolve.caps import Caps
 from dedupver.resolve.greedy import Outcome, sweep
@@ -79,6 +81,44 @@ def test_the_kept_are_those_of_the_whole_graph(graph: tuple[Scored, list[set[int
         assert outcome.edges.left[at] == max(near, key=lambda other: (near[other], -other))
     assert len(set(asked)) == len(asked)
     assert outcome.unverified == 0
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.sets(st.integers(0, 5), min_size=1), min_size=1, max_size=12),
+    st.data(),
+    st.sampled_from([(1000, 100), (2, 1), (1, 0)]),
+)
+def test_sets_are_compared_in_the_same_pass_with_the_same_outcome(
+    sets: list[set[int]], data: st.DataObject, bounds: tuple[int, int]
+) -> None:
+    """As in waves: who goes for whom, at what score, and how many were not compared, also where comparisons run out."""
+    count, floor = len(sets), 0.4
+    groups = data.draw(st.lists(st.sets(st.integers(0, count - 1)), min_size=1, max_size=4))
+    forced = np.array(data.draw(st.lists(st.sampled_from([False, False, True]), min_size=count, max_size=count)))
+    rows = Ragged.of_rows([np.array(sorted(each), np.uint32) for each in sets])
+
+    def judge(left: Rows, right: Rows) -> Edges:
+        score = jaccard(rows, left, rows, right, floor)
+        pairs = zip(left.tolist(), right.tolist(), score.tolist(), strict=True)
+        return edges_of({(a, b): s for a, b, s in pairs if s >= np.float32(floor)})
+
+    every = [(a, b) for b in range(count) for a in range(b)]
+    apart = np.array([p for p in every if not any(set(p) <= g for g in groups)], np.int64).reshape(-1, 2)
+    packed = np.array([(number << 32) | node for number, group in enumerate(groups) for node in group], np.uint64)
+    alike = module.Alike(rows, np.arange(count), floor, 0)
+    buckets = Buckets.of(packed, len(groups), count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "COMPARED", bounds[0])
+        patch.setattr(module, "BETTER", bounds[1])
+        waves, passed = (sweep(judge(*apart.T), forced, buckets, NO_CAPS, judge, how) for how in (None, alike))
+    assert waves.unverified == passed.unverified
+    assert ((waves.by < 0) == (passed.by < 0)).all()
+    for outcome in (waves, passed):
+        assert (outcome.edges.right[outcome.by[outcome.by >= 0]] == np.flatnonzero(outcome.by >= 0)).all()
+    for column in ("left", "score"):
+        a, b = (getattr(o.edges, column)[o.by[o.by >= 0]] for o in (waves, passed))
+        assert a.tolist() == b.tolist()
 
 
 def test_of_equal_scores_the_first_wins() -> None:

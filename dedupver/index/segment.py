@@ -281,6 +281,19 @@ class Index:
 
         return score
 
+    def sets(self, kind: str, contents: Digests) -> Ragged:
+        """Return the sets of some contents, in their order; an empty one for what is not known."""
+        modality = EVIDENCE[kind].modality
+        segment, row = self.locate(modality, contents)
+        parts, rows = [Ragged(np.zeros(2, np.int64), np.empty(0, np.uint32))], np.zeros(len(contents), np.int64)
+        first = 1
+        for at in groups(segment):
+            if segment[at[0]] >= 0:
+                parts.append(self.segments[segment[at[0]]].sets(modality).take(row[at]))
+                rows[at] = first + np.arange(len(at))
+                first += len(at)
+        return Ragged.joined(parts).take(rows)
+
     def score(self, kind: str, left: Digests, right: Digests) -> Scores:
         """Return the exact similarity of each pair of contents, 0 where one has no such fingerprint; shape (m,)."""
         rows = np.arange(len(left))

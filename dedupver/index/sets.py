@@ -29,7 +29,7 @@ def jaccard(a: Sets, ai: Rows, b: Sets, bi: Rows, at_least: float = 0) -> Scores
     For a pair that does not reach `at_least` 0 may stand: most are told by their sizes or by their first values.
     """
     scores = np.empty(len(ai), np.float32)
-    share = at_least / (1 + at_least) * (1 - _ROUNDING)
+    share = share_of(at_least)
 
     def score(begin: int) -> None:
         here = slice(begin, begin + _BLOCK)
@@ -42,6 +42,11 @@ def jaccard(a: Sets, ai: Rows, b: Sets, bi: Rows, at_least: float = 0) -> Scores
         with ThreadPoolExecutor(threads()) as pool:
             list(pool.map(score, range(0, len(ai), _BLOCK)))
     return scores
+
+
+def share_of(at_least: float) -> float:
+    """Return the share of the values of two sets that they must have in common to be so similar."""
+    return at_least / (1 + at_least) * (1 - _ROUNDING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +103,14 @@ def _jaccard(  # noqa: PLR0913, PLR0917 - two sets of arrays and the result
     scores: Scores,
 ) -> None:
     for k in range(len(ai)):
-        scores[k] = _of_pair(a_offsets, a_values, ai[k], b_offsets, b_values, bi[k], share)
+        scores[k] = of_pair(a_offsets, a_values, ai[k], b_offsets, b_values, bi[k], share)
 
 
 @njit(cache=True, nogil=True)
-def _of_pair(  # noqa: PLR0913, PLR0917 - as above
+def of_pair(  # noqa: PLR0913, PLR0917 - as above
     a_offsets: Rows, a_values: Values, i: int, b_offsets: Rows, b_values: Values, j: int, share: float
 ) -> float:
+    """Return the Jaccard similarity of two sets; 0 where it is told early that they share too little."""
     a = a_values[a_offsets[i] : a_offsets[i + 1]]
     b = b_values[b_offsets[j] : b_offsets[j + 1]]
     common = _common(a, b, int(share * (len(a) + len(b))))

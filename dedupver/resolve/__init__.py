@@ -19,7 +19,7 @@ from dedupver.index.lsh import distinct
 from dedupver.resolve import captions, joint, rules, words
 from dedupver.resolve.caps import Caps
 from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
-from dedupver.resolve.greedy import Outcome, sweep
+from dedupver.resolve.greedy import Alike, Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of, place_in
 from dedupver.resolve.rules import REVIEW, Edges, Rule
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dedupver import params
+    from dedupver.fingerprint.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Case:
     scorer: Callable[[str, Digests], Score]  # of a kind and among some contents
     fit: Callable[[Digests, Digests], Scores] = no_fit  # of images and captions, pair by pair
     fits: Iterable[pa.RecordBatch] = ()  # schema FIT
+    sets: Callable[[str, Digests], Ragged] | None = None  # of a kind and of some contents, where they are at hand
 
 
 def resolve(case: Case, settings: params.Dedup) -> Verdicts:
@@ -83,7 +85,7 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     if case.reviews:  # reviewed records are nodes of their own, so their equals must be found
         conjunctions += rules.exact(nodes.part_sets())
     pictures = captions.pictures(nodes.contents, names) if policy else np.full(len(nodes), -1)
-    evidence, buckets = _evidence(case, names, contents, nodes, conjunctions, captions.buckets(pictures))
+    evidence, buckets, hot = _evidence(case, names, contents, nodes, conjunctions, captions.buckets(pictures))
 
     def judge(left: Rows, right: Rows) -> Edges:
         found = rules.judge(conjunctions, nodes.contents, left, right, evidence)
@@ -93,7 +95,7 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     forced = np.zeros(len(nodes), bool)
     forced[nodes.of_record[case.forced]] = True
     caps = Caps.of(settings.caps, list(names), nodes, case.forced, case.counted)
-    outcome = sweep(listed, forced, buckets, caps, judge)
+    outcome = sweep(listed, forced, buckets, caps, judge, _alike(case, contents, nodes, conjunctions, hot))
     representative = _representatives(nodes, outcome, case.forced)
     named = [*conjunctions, *([captions.rule(names, settings)] if policy else [])]
     judged = words.Judged(names, case.records, nodes, representative, outcome, named, settings.caps, evidence)
@@ -169,8 +171,11 @@ def _evidence(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
     nodes: Nodes,
     conjunctions: list[Rule],
     others: tuple[Keys, int],
-) -> tuple[Evidence, Buckets]:
-    """Return the matches of the contents, and the buckets whose pairs are verified only where they are needed."""
+) -> tuple[Evidence, Buckets, dict[str, Mask]]:
+    """Return the matches of the contents, and the buckets whose pairs are verified only where they are needed.
+
+    And which contents are in these, by kind.
+    """
     lookup = Lookup(contents)
     kinds = rules.lowest(conjunctions)
     hot, buckets = gather(case.hot, lookup, nodes.contents, list(names.values()), kinds, others)
@@ -183,7 +188,21 @@ def _evidence(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
     for kind, blocks in found.items():
         if blocks:
             evidence.add(kind, *(np.concatenate(column) for column in zip(*blocks, strict=True)))
-    return evidence, buckets
+    return evidence, buckets, hot
+
+
+def _alike(
+    case: Case, contents: Digests, nodes: Nodes, conjunctions: list[Rule], hot: Mapping[str, Mask]
+) -> Alike | None:
+    """Return the sets that members of hot buckets are compared by, where nothing else counts."""
+    terms = conjunctions[0].terms if len(conjunctions) == 1 else ()
+    kinds = terms[0].at_least if len(terms) == 1 else {}
+    kind = next(iter(kinds), "")
+    alone = len(kinds) == 1 and EVIDENCE[kind].structure == "sets" and nodes.contents.shape[1] == 1
+    if case.sets is None or case.reviews or not alone or kind not in hot:
+        return None
+    row = (np.cumsum(hot[kind]) - 1)[nodes.contents[:, 0]]
+    return Alike(case.sets(kind, contents[hot[kind]]), row, kinds[kind], list(EVIDENCE).index(kind))
 
 
 def _scorer(case: Case, kind: str, contents: Digests, is_hot: Mask) -> Hot:

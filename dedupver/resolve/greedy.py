@@ -3,6 +3,9 @@
 Nodes are numbered in the order in which they are judged. Pairs within a hot bucket are not listed: a kept node is
 compared with those after it in its buckets when its turn has come. So each pair is compared at most once, a bucket of
 near copies costs one comparison for each of them, and no verdict is ever taken back.
+
+Comparisons are made many at a time, by whatever the rules ask for; where one kind of set is all they ask for, by the
+same compiled pass that takes the nodes in turn.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dedupver.compiled import njit
+from dedupver.compiled import interpreted, njit
+from dedupver.index.sets import of_pair, share_of
 from dedupver.resolve import caps as caps_
 from dedupver.resolve.caps import drops
 from dedupver.resolve.rules import Edges, joined
@@ -20,10 +24,15 @@ from dedupver.resolve.rules import Edges, joined
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
+
     from dedupver.digests import Rows
+    from dedupver.fingerprint.ragged import Ragged
     from dedupver.resolve.caps import Caps
     from dedupver.resolve.evidence import Mask, Scores
     from dedupver.resolve.hot import Buckets, Small
+
+    Hashes = npt.NDArray[np.uint32]
 
 COMPARED: Final = 1_000
 """So many comparisons a member, on average, may one hot bucket cost: all pairs of 2,000 that are mutually unlike."""
@@ -33,6 +42,20 @@ BETTER: Final = 100
 
 WAVE: Final = 1 << 18
 """Pairs compared at once."""
+
+
+FEW: Final = 20_000
+"""Nodes and edges that Python has judged before it has loaded numba."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Sets that alone say whether two nodes of a hot bucket are duplicates."""
+
+    sets: Ragged
+    row: Rows  # of each node that is in a bucket; shape (n,)
+    at_least: float
+    kind: int  # as Edges has it
 
 
 @dataclass(frozen=True)
@@ -47,16 +70,36 @@ class Outcome:
     unverified: int
 
 
-def sweep(edges: Edges, forced: Mask, buckets: Buckets, caps: Caps, judge: Callable[[Rows, Rows], Edges]) -> Outcome:
+def sweep(  # noqa: PLR0913, PLR0917 - all that the outcome depends on
+    edges: Edges,
+    forced: Mask,
+    buckets: Buckets,
+    caps: Caps,
+    judge: Callable[[Rows, Rows], Edges],
+    alike: Alike | None = None,
+) -> Outcome:
     """Judge every node: dropped for the best of the kept that are known to match it, of equals for the first.
 
-    `forced`, shape (n,), says which stay whatever matches them; `judge` returns the edges among some pairs of nodes.
-    A node that nothing matches goes all the same where enough are kept that share a part with it.
+    `forced`, shape (n,), says which stay whatever matches them; `judge` returns the edges among some pairs of nodes,
+    which are those of the only rule where `alike` is given. A node that nothing matches goes all the same where enough
+    are kept that share a part with it.
     """
     edges = edges.at(np.argsort(edges.left, kind="stable"))
     state = _start(edges, forced, buckets, caps)
+    if alike is not None and len(buckets.members):
+        found = _by_sets(edges, state, alike)
+    else:
+        with interpreted(len(forced) + len(edges.left) < FEW and not len(buckets.members)):
+            found = _by_waves(edges, state, judge)
+    over, by_caps = caps_.edges(state.by, state.goes_for)
+    state.by[over] = len(found.left) + np.arange(len(over))
+    return Outcome(state.by, joined([found, by_caps]), int(state.unverified[0]))
+
+
+def _by_waves(edges: Edges, state: _State, judge: Callable[[Rows, Rows], Edges]) -> Edges:
+    """Judge; return all edges that were met."""
     found, count, node, number = [edges], len(edges.left), 0, 0
-    while node < len(forced):
+    while node < len(state.forced):
         number += 1
         node, pairs = _wave(node, number, state)
         for start in range(0, pairs, WAVE):
@@ -64,10 +107,18 @@ def sweep(edges: Edges, forced: Mask, buckets: Buckets, caps: Caps, judge: Calla
             found.append(judge(state.left[here].astype(np.int64), state.right[here].astype(np.int64)))
             _drop(found[-1].left, found[-1].right, found[-1].score, count, state)
             count += len(found[-1].left)
-    over, by_caps = caps_.edges(state.by, state.goes_for)
-    state.by[over] = count + np.arange(len(over))
-    found.append(by_caps)
-    return Outcome(state.by, joined(found), int(state.unverified[0]))
+    return joined(found)
+
+
+def _by_sets(edges: Edges, state: _State, alike: Alike) -> Edges:
+    """Judge; return the edges, of the pairs compared those that decide."""
+    floor, share = np.float32(alike.at_least), share_of(alike.at_least)
+    _compare(alike.sets.offsets, alike.sets.values, alike.row, share, floor, state)
+    late = np.flatnonzero(state.by >= len(edges.left))
+    state.by[late] = len(edges.left) + np.arange(len(late))
+    same = np.zeros(len(late), np.int64)
+    found = Edges(state.goes_for[late], late, state.best[late], same + floor, same + alike.kind, same)
+    return joined([edges, found])
 
 
 class _State(NamedTuple):
@@ -136,6 +187,24 @@ def _wave(node: int, number: int, state: _State) -> tuple[int, int]:
                 pairs = _meet(node, mine, number, pairs, state)
         node += 1
     return node, pairs
+
+
+@njit(cache=True)
+def _compare(  # noqa: PLR0913, PLR0917 - the sets, and what is known
+    offsets: Rows, values: Hashes, row: Rows, share: float, floor: np.float32, state: _State
+) -> None:
+    """Judge all nodes; one that goes for a member of its buckets gets an edge by its own number, after those listed."""
+    for node in range(len(state.by)):
+        if state.by[node] >= 0 or drops(node, state.caps, state.forced, state.by, state.goes_for):
+            continue
+        listed = slice(state.first[node], state.first[node + 1])
+        _drop(state.early[listed], state.late[listed], state.score[listed], state.first[node], state)
+        mine = state.buckets.of_node[state.buckets.node_starts[node] : state.buckets.node_starts[node + 1]]
+        for other in state.right[: _meet(node, mine, node + 1, 0, state)]:
+            score = np.float32(of_pair(offsets, values, row[node], offsets, values, row[other], share))
+            if score >= floor and score > state.best[other]:  # of equals the first is before this
+                state.best[other], state.goes_for[other] = score, node
+                state.by[other] = len(state.early) + other
 
 
 @njit(cache=True)
