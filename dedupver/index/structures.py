@@ -26,7 +26,7 @@ Pairs = tuple[Rows, Rows, Scores]
 Nearest = Callable[["Segment"], Pairs]
 """Lists the pairs of a sample with a segment, by brute force; of each place the first `cap` but its own."""
 
-_TOGETHER: Final = 16  # codes or vectors compared with all others in one pass
+_TOGETHER: Final = 1 << 14  # codes or vectors that the sample is compared with at a time
 
 
 class Structure(Protocol):
@@ -251,20 +251,23 @@ def _by_pair(  # noqa: PLR0913, PLR0917 - a measurement has this many settings
 ) -> Nearest:
     def near(segment: Segment) -> Pairs:
         (theirs, rows), own = values(segment), chosen if segment is new else None
-        parts = []
-        for start in range(0, len(mine), _TOGETHER):
-            place, at, score = compare(mine[start : start + _TOGETHER], theirs, floor)
-            parts.append(_first_others(own, start + place, rows[at], score, cap))
+        found = np.zeros(len(mine), np.int64)
+        parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+        for start in range(0, len(theirs), _TOGETHER):
+            place, at, score = compare(mine, theirs[start : start + _TOGETHER], floor)
+            parts.append(_first_others(own, place, rows[start + at], score, cap - found))
+            found += np.bincount(parts[-1][0], minlength=len(mine))
         place, row, score = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return place, row, score
+        order = np.argsort(place, kind="stable")
+        return place[order], row[order], score[order]
 
     return near
 
 
-def _first_others(own: Rows | None, place: Rows, row: Rows, score: Scores, cap: int) -> Pairs:
-    """Return the first `cap` pairs of each place, without those of a row with itself."""
+def _first_others(own: Rows | None, place: Rows, row: Rows, score: Scores, most: Rows) -> Pairs:
+    """Return the first pairs of each place, as many as it may have, without those of a row with itself."""
     if own is not None:
         other = row != own[place]
         place, row, score = place[other], row[other], score[other]
-    first = np.arange(len(place)) - np.searchsorted(place, place) < cap
+    first = np.arange(len(place)) - np.searchsorted(place, place) < most[place]
     return place[first], row[first], score[first]
