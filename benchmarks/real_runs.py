@@ -30,7 +30,8 @@ import pyarrow.compute as pc
 from PIL import Image, ImageDraw
 
 from dedupver import pipeline, repository, store, versions
-from dedupver.schema import CONTENT, DECISION, FORMAT, RECORD
+from dedupver.project import Project
+from dedupver.schema import CONTENT, FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,12 +208,12 @@ def run(name: str, work: Path) -> dict[str, Any]:
 
 def measure(project: Path, version: str, labels: Labels) -> dict[str, Any]:  # noqa: ARG001
     """Return the figures of the version that was just built."""
-    decisions = store.read_table(project / "build/dedup/decisions.parquet", DECISION)
+    decisions = Project(project).decided().live()
     metrics = {stage: store.read_json(project / f"metrics/{stage}.json") for stage in pipeline.STAGES}
     kib = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "records": decisions.num_rows,
-        "contents": unique_contents(project / "build/fingerprint"),
+        "contents": unique_contents(decisions, project / "build/fingerprint"),
         **judged(decisions, labels),
         "quarantined": _counts(decisions.filter(pc.equal(decisions["action"], "quarantine"))["reason"]),
         "dropped_across_versions": metrics["dedup"]["across_versions"],
@@ -263,9 +264,9 @@ def drawn_again(decisions: pa.Table) -> dict[str, int]:
     return {"drawn_again": len(older), "of_these_dropped": len(gone), "for_it": right} if older else {}
 
 
-def unique_contents(prints: Path) -> dict[str, int]:
+def unique_contents(decisions: pa.Table, prints: Path) -> dict[str, int]:
     """Return how many distinct normalised contents the records hold, and how many of them were fingerprinted now."""
-    parts = store.read_table(prints / "records.parquet", RECORD)["parts"].combine_chunks().flatten()
+    parts = decisions["parts"].combine_chunks().flatten()
     new = store.read_table(prints / "contents.parquet", CONTENT)
     return {
         "all": pc.count_distinct(parts.field("content")).as_py(),
@@ -275,7 +276,7 @@ def unique_contents(prints: Path) -> dict[str, int]:
 
 def sample(project: Path, labels: Labels) -> list[dict[str, Any]]:
     """Return fifty near duplicates of the newest version: every n-th by id."""
-    decisions = store.read_table(project / "build/dedup/decisions.parquet", DECISION)
+    decisions = Project(project).decided().live()
     near = decisions.filter(pc.equal(decisions["reason"], "near_duplicate_of"))
     chosen = near.take([i * near.num_rows // SAMPLE for i in range(min(SAMPLE, near.num_rows))])
     rows = chosen.select(["id", "representative", "method", "score", "evidence", "rule"]).to_pylist()
@@ -288,7 +289,7 @@ def rejudged(project: Path, settings: Settings, labels: Labels) -> dict[str, Any
     try:
         _set(project, {"dedup.history": "rejudge", **settings})
         pipeline.run("dedup", project)
-        return judged(store.read_table(project / "build/dedup/decisions.parquet", DECISION), labels)
+        return judged(Project(project).decided().live(), labels)
     finally:
         store.write_bytes(project / "params.yaml", before)
 

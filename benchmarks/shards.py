@@ -29,8 +29,8 @@ from benchmarks import image_tasks, project, scale
 from benchmarks.bench import HERE, machine
 from benchmarks.tasks import Source
 from benchmarks.tools import Tool, environment
-from dedupver import pipeline, store
-from dedupver.schema import DECISION
+from dedupver import pipeline
+from dedupver.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def one_form(form: str, asked: argparse.Namespace) -> dict[str, Any]:
     tenth, _, kind = form.rpartition(", ")
     size = write(kind, raw, samples(asked.work, asked.most // 10 if tenth else asked.most))
     stages = scale.stages(root, pipeline.STAGES)
-    decided = store.read_table(root / "build/dedup/decisions.parquet", DECISION, ["id", "action"])
+    decided = Project(root).decided().live(["id", "action"])
     kept = decided.filter(pc.equal(decided["action"], "keep"))
     told = {"bytes": size, "records": decided.num_rows, "kept": kept.num_rows, "stages": stages}
     if kind != "files":

@@ -120,15 +120,8 @@ def _altered(clean: Path, files: pa.Table, source: params.Source) -> Iterator[Fi
 
 
 def _placed(version: Version, kept: pa.Table) -> pa.Table:
-    """Say of records where they lie now, for the log does not repeat one that merely moved, and in which folder."""
-    at = pc.index_in(kept["id"], version.read["id"].combine_chunks())
-    folder = pc.if_else(_appended(version), kept["version"], "")
-    if _appended(version):
-        at = pc.if_else(pc.equal(kept["version"], version.log.header["version"]), at, None)
-    for name in ("path", "row"):
-        now = pc.coalesce(version.read[name].take(at), kept[name])
-        kept = kept.set_column(kept.schema.get_field_index(name), name, now)
-    return kept.append_column("folder", folder)
+    """Say of records in which folder they lie."""
+    return kept.append_column("folder", pc.if_else(_appended(version), kept["version"], ""))
 
 
 def _by_path(rows: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -6,21 +6,25 @@ it, and never change again, so that `dvc diff` names the version and stores noth
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import store
-from dedupver.schema import DECISION, FORMAT
+from dedupver import links, store
+from dedupver.schema import DECISION, FORMAT, MOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
 
 HEADER: Final = "manifest.json"
 AUDIT: Final = (
@@ -29,35 +33,58 @@ AUDIT: Final = (
 )
 """What the audit trail tells."""
 
-TOLD: Final = (pc.field("action") != "keep") | (pc.field("reason") == "restored")
-"""The events that the audit trail tells: removals, restorations and quarantines."""
-
 FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", "gone": "gone"}
+"""The file of each action's decisions."""
+
+PLACES: Final = "moved"
+"""The file of records that merely moved (schema MOVED)."""
+
+
+class Volume(NamedTuple):
+    """What one version wrote."""
+
+    version: str
+    file: Callable[[str], Path]  # `kept` → the path of that file, which was checked
+
+
+class _Moves(NamedTuple):
+    """Where records were last moved to."""
+
+    table: pa.Table  # schema MOVED, each id once
+    when: npt.NDArray[np.int64]  # the ordinal of the version
 
 
 @dataclass(frozen=True)
 class Log:
-    """A manifest directory, each of whose files is checked when it is opened."""
+    """Decisions by version, the oldest first; a file is checked when it is read."""
 
     header: dict[str, Any]
-    sealed: store.Sealed
+    volumes: tuple[Volume, ...]
+    sealed: store.Sealed | None = None  # None: some of it is not written down yet
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The manifest's directory."""
+        if self.sealed is None:
+            raise ValueError("this log has no directory yet")
         return self.sealed.path
 
     @property
     def versions(self) -> list[str]:
         """The versions, oldest first."""
-        return list(self.header["versions"])
+        return [volume.version for volume in self.volumes]
+
+    def then(self, version: str, file: Callable[[str], Path]) -> Log:
+        """Return the log with one more version, whose files `file` gives."""
+        before = tuple(volume for volume in self.volumes if volume.version != version)
+        return Log(self.header, (*before, Volume(version, file)))
 
     def of_version(
         self, version: str, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None
     ) -> pa.Table:
         """Return what one version decided (columns of DECISION), file by file, each sorted by id."""
-        paths = (self.sealed.file(f"{version}.{name}.parquet") for name in FILES.values())
-        tables = (store.read_table(path, DECISION, columns, where) for path in paths)
+        file = next(volume.file for volume in self.volumes if volume.version == version)
+        tables = (store.read_table(file(name), DECISION, columns, where) for name in FILES.values())
         return pa.concat_tables([DECISION.empty_table().select(list(columns)), *tables])
 
     def events(self, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None) -> pa.Table:
@@ -67,17 +94,74 @@ class Log:
 
     def live(self, columns: Sequence[str] = DECISION.names) -> pa.Table:
         """Return the state of each record that is still there (columns of DECISION), sorted by id."""
-        return latest(self.events(list(dict.fromkeys([*columns, "id", "action"])))).select(list(columns))
+        return self.state(list(dict.fromkeys([*columns, "id"]))).sort_by("id").select(list(columns))
+
+    def state(self, columns: Sequence[str], rows: Rows | None = None) -> pa.Table:
+        """Return the state of each record that is still there, in an order of the log's own; or of some of these."""
+        events = self.events(columns)
+        found = events.filter(pa.array(self._there)) if rows is None else events.take(pa.array(self._rows[rows]))
+        moved = [name for name in ("path", "row") if name in columns] if self._moves.table.num_rows else []
+        if moved:
+            to = self._moved_to if rows is None else self._moved_to[rows]
+            at, stays = pa.array(np.maximum(to, 0)), pa.array(to < 0)
+            for name in moved:
+                now = pc.if_else(stays, found[name], self._moves.table[name].take(at))
+                found = found.set_column(found.schema.get_field_index(name), DECISION.field(name), now)
+        return found
+
+    @functools.cached_property
+    def _there(self) -> Mask:
+        """Which of all events are the newest of a record that is still there."""
+        events = self.events(("id", "action"))
+        first = self.of_version(self.versions[0], ("id",)).num_rows if self.volumes else 0
+        oldest, later = events["id"].slice(0, first), events["id"].slice(first)
+        newest = np.ones(len(events), np.bool_)
+        if len(later):  # few beside the first version's
+            newest[:first] = ~pc.is_in(oldest, later.combine_chunks()).to_numpy()
+            newest[first:] = _last(later)
+        return newest & pc.not_equal(events["action"], "gone").to_numpy()
+
+    @functools.cached_property
+    def _rows(self) -> Rows:
+        return np.flatnonzero(self._there)
+
+    @functools.cached_property
+    def _moves(self) -> _Moves:
+        tables = [store.read_table(volume.file(PLACES), MOVED) for volume in self.volumes]
+        table = pa.concat_tables([MOVED.empty_table(), *tables])
+        when, last = np.repeat(np.arange(len(tables)), [t.num_rows for t in tables]), _last(table["id"])
+        return _Moves(table.filter(pa.array(last)).combine_chunks(), when[last])
+
+    @functools.cached_property
+    def _moved_to(self) -> Rows:
+        """The row of each living record among the moves, -1 where none is newer than its state."""
+        counts = [self.of_version(version, ("id",)).num_rows for version in self.versions]
+        when = np.repeat(np.arange(len(counts)), counts)[self._there]
+        ids = self.events(("id",))["id"].filter(pa.array(self._there))
+        at = pc.fill_null(pc.index_in(ids, self._moves.table["id"].combine_chunks()), -1).to_numpy().astype(np.int64)
+        at[(at >= 0) & (self._moves.when[np.maximum(at, 0)] <= when)] = -1
+        return at
+
+
+EMPTY: Final = Log({}, ())
+"""The log before the first version."""
+
+
+def _last(ids: pa.ChunkedArray) -> Mask:
+    """Return which ids do not come again."""
+    last = np.zeros(len(ids), np.bool_)
+    if len(ids):
+        codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()
+        place = np.empty(codes.max() + 1, np.int64)
+        place[codes] = np.arange(len(codes))  # of equal codes the last is what stays
+        last[place] = True
+    return last
 
 
 def latest(events: pa.Table) -> pa.Table:
     """Return of each record the last event, less the records that are gone, sorted by id."""
-    order = pc.sort_indices(events["id"])  # stable: the versions of a record stay in order
-    ids = events["id"].take(order)
-    last = np.ones(len(ids), np.bool_)
-    last[:-1] = pc.not_equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0))).to_numpy()
-    there = pc.not_equal(events["action"], "gone").take(order).to_numpy()
-    return events.take(order.filter(pa.array(last & there)))
+    there = pc.not_equal(events["action"], "gone").to_numpy()
+    return events.filter(pa.array(_last(events["id"]) & there)).sort_by("id")
 
 
 def open_manifest(path: Path) -> Log:
@@ -86,37 +170,39 @@ def open_manifest(path: Path) -> Log:
     Raises IntegrityError that names the damaged file, here and there.
     """
     sealed = store.Sealed(path)
-    return Log(store.read_json(sealed.file(HEADER)), sealed)
+    header = store.read_json(sealed.file(HEADER))
+    return Log(header, tuple(Volume(version, _file(sealed, version)) for version in header["versions"]), sealed)
 
 
-def write(
-    out: Path, base: Log | None, version: str, events: Iterator[pa.RecordBatch], header: dict[str, Any]
-) -> dict[str, str]:
-    """Write a version's files beside the base's, from its events (schema DECISION, sorted by id); the header last.
+def _file(sealed: store.Sealed, version: str) -> Callable[[str], Path]:
+    return lambda name: sealed.file(f"{version}.{name}.parquet")
 
-    Returns the digests of the base's files, by name.
+
+def write(out: Path, base: Log, version: str, decided: store.Sealed, header: dict[str, Any]) -> dict[str, str]:
+    """Write a version's files beside the base's: those that dedup decided, and the audit trail; the header last.
+
+    Returns the digests of the files that are linked, by name.
     """
-    versions: list[str] = []
-    shared: dict[str, str] = {}
-    if base is not None:
-        versions = [v for v in base.versions if v != version]
-        shared = base.sealed.share([name for name in base.sealed.sha256 if name != HEADER], out)
-    _write_events(out, version, events)
-    store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": [*versions, version]})
+    shared = base.sealed.share([name for name in base.sealed.sha256 if name != HEADER], out) if base.sealed else {}
+    for name in (*FILES.values(), PLACES):
+        links.link(decided.file(f"{name}.parquet"), out / f"{version}.{name}.parquet", "share")
+        shared[f"{version}.{name}.parquet"] = decided.sha256[f"{name}.parquet"]
+    with (
+        store.replacing(out / f"{version}.audit.jsonl") as trail,
+        trail.open("w", encoding="utf-8", newline="") as told,
+    ):
+        told.writelines(audit(_told(decided)))
+    versions = [*(v for v in base.versions if v != version), version]
+    store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": versions})
     return shared
 
 
-def _write_events(out: Path, version: str, events: Iterator[pa.RecordBatch]) -> None:
-    with contextlib.ExitStack() as files:
-        enter = files.enter_context
-        write = {a: enter(store.writing(out / f"{version}.{name}.parquet", DECISION)) for a, name in FILES.items()}
-        trail = enter(store.replacing(out / f"{version}.audit.jsonl"))
-        told = enter(trail.open("w", encoding="utf-8", newline=""))
-        for batch in enter(contextlib.closing(store.ahead(events))):
-            part = pa.Table.from_batches([batch])
-            for action in pc.unique(batch["action"]).to_pylist():
-                write[action](part.filter(pc.field("action") == action))
-            told.writelines(audit(part.filter(TOLD)))
+def _told(decided: store.Sealed) -> pa.Table:
+    """Return the events that the audit trail tells, sorted by id: removals, restorations and quarantines."""
+    restored = pc.field("reason") == "restored"
+    files = {name: restored if action == "keep" else None for action, name in FILES.items()}
+    tables = (store.read_table(decided.file(f"{n}.parquet"), DECISION, AUDIT, where) for n, where in files.items())
+    return pa.concat_tables(tables).sort_by("id")
 
 
 def audit(told: pa.Table) -> Iterator[str]:

@@ -26,7 +26,7 @@ Tally = npt.NDArray[np.uint8]
 
 
 def shared(index: Index, decisions: pa.Table) -> pa.Table:
-    """Return the passages that two or more of the kept have (schema SHARED), from decisions that are sorted by id.
+    """Return the passages that two or more of the kept have (schema SHARED), by what is decided of each record.
 
     Those come first of which most characters are repeated. Memory is a few bytes a passage, and some tens for each that
     is repeated.
@@ -34,7 +34,7 @@ def shared(index: Index, decisions: pa.Table) -> pa.Table:
     if not any(segment.size(PASSAGES) for segment in index.segments):
         return SHARED.empty_table()
     stays = pc.and_(pc.equal(decisions["action"], "keep"), pc.equal(decisions["role"], "data"))
-    records = decisions.select(["id", "parts"]).filter(stays)
+    records = decisions.select(["id", "parts"]).filter(stays).sort_by("id")
     holders = list(_holders(index, records["parts"]))
     count = sum(int(hashes.sizes[rows].sum()) for hashes, _, rows, _ in holders)
     tally = np.zeros(1 << (_SLOTS * count).bit_length(), np.uint8)

@@ -10,6 +10,7 @@ Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import os
@@ -17,22 +18,25 @@ import shutil
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import __version__, links, manifest, report, store
+from dedupver import __version__, manifest, report, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import Project
-from dedupver.resolve import joint, spans, words
+from dedupver.resolve import joint, met, spans, words
+from dedupver.resolve.shared import shared
 from dedupver.schema import (
     BROUGHT,
     CAPTIONED,
     DECISION,
     EVIDENCE,
     MATCH,
+    MOVED,
     RECALL,
     RECORD,
     REPEATED,
@@ -47,6 +51,7 @@ from dedupver.schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dedupver import params
     from dedupver.fingerprint.batch import Chunk
 
 # ruff: noqa: PLC0415 - a stage imports what it runs itself: a process runs one stage, and starts in half the time
@@ -111,40 +116,42 @@ def match_(project: Project) -> dict[str, Any]:
 
 def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
-    from dedupver import history, passages
+    from dedupver import history
 
     given = project.params
-    index = Index.open(project.index)
+    index, base = Index.open(project.index), project.base_log()
     measured = store.read_table(store.Sealed(project.build / "match").file("recall.parquet"), RECALL)
-    present = history.assemble(_read_records(project), project.base_live(), given.source.mode)
-    decisions, verdicts = history.decide(present, index, _reviews(project), given)
-    events = history.events(decisions, present, given.version)
-    shared = pa.concat_tables([verdicts.shared, passages.shared(index, decisions)])
+    present = history.assemble(_read_records(project), base, snapshot=given.source.mode == "snapshot")
+    decided = history.decide(present, index, _reviews(project), given)
     with store.building(project.build / "dedup") as out:
-        store.write_table(out / "decisions.parquet", decisions, DECISION)
-        if events is decisions:  # there is no base
-            links.link(out / "decisions.parquet", out / "events.parquet", "share")
-        else:
-            store.write_table(out / "events.parquet", events, DECISION)
-        store.write_table(out / "reported.parquet", verdicts.reported, REPORTED)
-        store.write_table(out / "shared.parquet", report.most_shared(shared), SHARED)
-        repeated = spans.repeated(decisions, index.spans())
+        with contextlib.ExitStack() as files:
+            write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
+            write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
+            for action, rows in history.written(decided, present, given.version):
+                write[action](rows)
+        log = base.then(given.version.name, lambda name: out / f"{name}.parquet")
+        captioned, across = _across(log, given, index)
+        reported = pa.concat_tables([decided.reported, across])
+        reported = reported.sort_by([(name, "ascending") for name in REPORTED.names])
+        store.write_table(out / "reported.parquet", reported, REPORTED)
+        store.write_table(out / "captions.parquet", captioned, CAPTIONED)
+        live, common, repeated = log.state(TOLD), *_in_common(log, given.source, index)
+        store.write_table(out / "shared.parquet", report.most_shared(common), SHARED)
         store.write_table(out / "repeated.parquet", repeated, REPEATED)
-        store.write_table(out / "captions.parquet", verdicts.captioned, CAPTIONED)
-    report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(decisions))
-    report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(decisions))
-    report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(shared))
-    counted = {r["values"]: r["counts"] for r in verdicts.reported["case"].value_counts().to_pylist()}
+    report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(live))
+    report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(live))
+    report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(common))
+    counted = {r["values"]: r["counts"] for r in reported["case"].value_counts().to_pylist()}
     cases = [*words.cases(given.source.parts, given.dedup), words.CONFLICT]
     if given.fingerprint.joint.encoder:
         cases += [joint.UNLIKE, *joint.cases(given.source.parts)]
     return {
-        **manifest.counts(decisions),
-        "across_versions": report.across_versions(decisions),
-        "hot_unverified": verdicts.unverified,
-        "caption_fit": report.spread(verdicts.captioned["score"]),
+        **manifest.counts(live),
+        "across_versions": report.across_versions(live),
+        "hot_unverified": decided.unverified,
+        "caption_fit": report.spread(captioned["score"]),
         "reported": {name: counted.get(name, 0) for name in cases},
-        "shared": report.shared(shared),
+        "shared": report.shared(common),
         "repeated": spans.counted(repeated),
         "recall": report.recall(measured, given.dedup.thresholds),
     }
@@ -152,31 +159,28 @@ def dedup(project: Project) -> dict[str, Any]:
 
 def manifest_(project: Project) -> dict[str, Any]:
     """Write the version: the log of decisions, the header, and the clean data."""
-    given = project.params
-    decided = store.Sealed(project.build / "dedup")
-    decisions = store.read_table(decided.file("decisions.parquet"), DECISION, DECIDED)
-    _require_sound(decisions)
+    given, decided = project.params, store.Sealed(project.build / "dedup")
+    live = project.decided().state(PLACED)
+    _require_sound(live)
     _remove(project.clean)
     project.clean.mkdir()
-    written = _publish(project, decisions)
-    base = manifest.open_manifest(project.base / "manifest") if project.base else None
-    events = store.read_batches(decided.file("events.parquet"), DECISION, store.PART)
+    written = _publish(project, live)
     stated: dict[str, str] = {}
     with store.building(project.manifest, stated) as out:
-        stated |= manifest.write(out, base, given.version.name, events, _header(project, decisions))
-    report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(decisions))
-    changed = (
-        store.read_table(decided.file("events.parquet"), DECISION, ["action"])["action"].value_counts().to_pylist()
-    )
-    changed = {row["values"]: row["counts"] for row in changed}
-    return {"written": written, "changed": {name: changed.get(action, 0) for action, name in manifest.FILES.items()}}
+        stated |= manifest.write(out, project.base_log(), given.version.name, decided, _header(project, live))
+    report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(live))
+    changed = {name: store.rows_of(decided.file(f"{name}.parquet")) for name in manifest.FILES.values()}
+    return {"written": written, "changed": changed}
 
 
 SMALL: Final = 32 << 20
 """Bytes of a source that are fingerprinted by one process: its start takes as long as this many of text."""
 
-DECIDED: Final = ("id", "path", "row", "role", "version", "action", "representative")
-"""The columns of decisions that publishing them needs; what is logged is among the events."""
+TOLD: Final = ("id", "role", "version", "action", "reason", "method", "representative")
+"""The columns of decisions that the metrics and plots of dedup need."""
+
+PLACED: Final = ("id", "path", "row", "role", "version", "action", "representative")
+"""The columns of decisions that publishing them needs."""
 
 STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "fingerprint": fingerprint,
@@ -218,6 +222,34 @@ def _read_records(project: Project) -> pa.Table:
     read = store.read_table(store.Sealed(project.build / "fingerprint").file("records.parquet"), BROUGHT)
     version = pc.fill_null(read["version"], project.params.version.name)
     return read.set_column(read.num_columns - 1, BROUGHT.field("version"), version)
+
+
+def _opened(files: contextlib.ExitStack, out: Path, name: str, schema: pa.Schema) -> Callable[[pa.Table], None]:
+    return files.enter_context(store.writing(out / f"{name}.parquet", schema))
+
+
+def _in_common(log: manifest.Log, source: params.Source, index: Index) -> tuple[pa.Table, pa.Table]:
+    """Return which parts and passages (schema SHARED), and which spans (schema REPEATED), several kept records have."""
+    from dedupver import passages
+
+    there = log.state(("id", "parts", "action", "role"))
+    kept, data = (pc.equal(there[name], word).to_numpy() for name, word in (("action", "keep"), ("role", "data")))
+    parts = shared(there, kept & data, list(met(source.parts, there["parts"])))
+    return pa.concat_tables([parts, passages.shared(index, there)]), spans.repeated(there, kept, index.spans())
+
+
+def _across(log: manifest.Log, given: params.Params, index: Index) -> tuple[pa.Table, pa.Table]:
+    """Return how well captions fit (schema CAPTIONED), and what else the joint space tells of the kept (REPORTED)."""
+    from dedupver.index.joint import fit
+
+    if not given.fingerprint.joint.encoder:
+        return CAPTIONED.empty_table(), REPORTED.empty_table()
+    live = log.live(("id", "parts", "action", "decided"))
+    kept = live.filter(pc.equal(live["action"], "keep"))
+    every = given.dedup.history != "frozen"
+    fresh = pc.or_(pc.equal(kept["decided"], given.version.name), every)
+    fits = joint.Fits(partial(fit, index), index.fits(), given.dedup.thresholds.joint)
+    return joint.across(kept.append_column("fresh", fresh), met(given.source.parts, kept["parts"]), fits)
 
 
 def _publish(project: Project, decisions: pa.Table) -> int:

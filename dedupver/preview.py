@@ -15,7 +15,7 @@ from dedupver import records, store
 from dedupver.fingerprint.normal import normalize
 from dedupver.fingerprint.passages import passages
 from dedupver.fingerprint.strings import Strings
-from dedupver.schema import DECISION, SHARED
+from dedupver.schema import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -37,15 +37,14 @@ def shared(project: Project, most: int) -> dict[str, dict[str, Any]]:
     These are rows of SHARED, `content` in hex, and a `preview`: of texts it is read from the source, as it is now; null
     where that no longer holds what was read.
     """
-    decided = store.Sealed(project.build / "dedup")
-    table = store.read_table(decided.file("shared.parquet"), SHARED)
+    table = store.read_table(store.Sealed(project.build / "dedup").file("shared.parquet"), SHARED)
     rows = {
         what: table.filter(pc.equal(table["what"], what)).slice(0, most).to_pylist()
         for what in pc.unique(table["what"]).to_pylist()
     }
     examples = {row["example"] for each in rows.values() for row in each}
-    where = pc.field("id").isin(pa.array(sorted(examples), pa.string()))
-    decisions = store.read_table(decided.file("decisions.parquet"), DECISION, ["id", "path", "row", "version"], where)
+    decisions = project.decided().state(("id", "path", "row", "version"))
+    decisions = decisions.filter(pc.is_in(decisions["id"], pa.array(sorted(examples), pa.string())))
     payloads = _payloads(project, decisions)
     for what, each in rows.items():
         for row in each:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dedupver import manifest, params, store
 from dedupver.index.segment import Index
-from dedupver.schema import DECISION, JOINT, ParamsError, SourceError, StateError
+from dedupver.schema import JOINT, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pyarrow as pa
 
 
 class Project:
@@ -42,20 +40,25 @@ class Project:
         index.require(wanted)
         return index
 
-    def base_live(self) -> pa.Table:
-        """Return the base's live records (schema DECISION).
+    def base_log(self) -> manifest.Log:
+        """Return what the base decided; an empty log where there is no base.
 
         Raises ParamsError in mode append on a base of mode snapshot: it holds no batches to publish again.
         """
         if self.base is None:
-            return DECISION.empty_table()
+            return manifest.EMPTY
         log = manifest.open_manifest(self.base / "manifest")
         if self.params.source.mode == "append" and log.header["mode"] == "snapshot":
             raise ParamsError(
                 f"source.mode is append, and {log.header['version']} was a snapshot: put all data into "
                 f"{self.params.source.path} and set `version.base: none` for this version, or go on with snapshot"
             )
-        return log.live()
+        return log
+
+    def decided(self) -> manifest.Log:
+        """Return what the base decided, and after it what dedup decided for this version."""
+        sealed = store.Sealed(self.build / "dedup")
+        return self.base_log().then(self.params.version.name, lambda name: sealed.file(f"{name}.parquet"))
 
     def batches(self) -> dict[str, Path]:
         """Return the version → folder of each batch to read, oldest first: the source; without a base all so far.

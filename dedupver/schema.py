@@ -237,6 +237,9 @@ SAID: Final = pa.schema(
 DECISION: Final = pa.schema([*RECORD, *OUTCOME])
 """A record and what was decided of it: the manifest's table, and the audit trail."""
 
+MOVED: Final = pa.schema([f for f in RECORD if f.name in {"id", "path", "row"}])
+"""Where a record lies that is what it was, but not where it was."""
+
 REPORTED: Final = pa.schema(
     [
         ("case", pa.string()),

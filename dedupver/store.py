@@ -112,6 +112,11 @@ def writing(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None
         yield write
 
 
+def rows_of(path: Path) -> int:
+    """Return the number of rows of a Parquet table of ours."""
+    return int(pq.read_metadata(path).num_rows)
+
+
 def read_table(
     path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, where: pc.Expression | None = None
 ) -> pa.Table:

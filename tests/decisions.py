@@ -6,12 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedupver import manifest, store
-from dedupver.schema import DECISION
+from dedupver.schema import DECISION, MOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 HEADER: dict[str, Any] = {
@@ -37,9 +37,15 @@ def row(name: str, action: str = "keep", content: str | None = None, **said: obj
     return usual | said
 
 
-def some(events: pa.Table) -> Iterator[pa.RecordBatch]:
-    """Give the events, two at a time."""
-    return iter(events.combine_chunks().to_batches(max_chunksize=2))
+def decided(place: Path, *rows: dict[str, object], moved: dict[str, tuple[str, int]] | None = None) -> store.Sealed:
+    """Write what dedup decided: decisions, and where those lie now that merely moved, by id."""
+    events = table(*rows)
+    places = [{"id": name, "path": path, "row": row} for name, (path, row) in sorted((moved or {}).items())]
+    with store.building(place) as out:
+        for action, name in manifest.FILES.items():
+            store.write_table(out / f"{name}.parquet", events.filter(pc.equal(events["action"], action)), DECISION)
+        store.write_table(out / "moved.parquet", pa.Table.from_pylist(places, schema=MOVED), MOVED)
+    return store.Sealed(place)
 
 
 def near(name: str, representative: str, score: float = 0.9, **said: object) -> dict[str, object]:
@@ -69,12 +75,11 @@ def table(*rows: dict[str, object]) -> pa.Table:
 
 def log(root: Path, *versions: list[dict[str, object]]) -> manifest.Log:
     """Write a manifest of versions v1, v2 … below `root` and open it."""
-    base: manifest.Log | None = None
+    base = manifest.EMPTY
     for number, rows in enumerate(versions, start=1):
         out = root / f"m{number}"
         out.mkdir(parents=True)
-        manifest.write(out, base, f"v{number}", some(table(*rows)), HEADER)
+        manifest.write(out, base, f"v{number}", decided(root / f"d{number}", *rows), HEADER)
         store.seal(out)
         base = manifest.open_manifest(out)
-    assert base is not None
     return base

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from dedupver import pipeline, store, versions
-from dedupver.schema import DECISION
+from dedupver.project import Project
 
 PLAIN: Final = {
     "source": {"columns": {"id": "id"}},
@@ -68,10 +68,8 @@ def advance(root: Path) -> None:
 
 
 def decisions(root: Path) -> dict[str, dict[str, Any]]:
-    """Return each record's decision, by id."""
-    return {
-        row["id"]: row for row in pq.read_table(root / "build/dedup/decisions.parquet", schema=DECISION).to_pylist()
-    }
+    """Return each record's decision, by id, as dedup took it."""
+    return {row["id"]: row for row in Project(root).decided().live().to_pylist()}
 
 
 def kept(root: Path) -> set[str]:

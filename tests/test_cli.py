@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from decisions import HEADER, bad, near, row, some, table
+from decisions import HEADER, bad, decided, near, row, table
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -34,7 +34,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text("{}", encoding="utf-8")
     out = tmp_path / "manifest"
     out.mkdir()
-    manifest.write(out, None, "v1", some(table(row("a"), near(EVIL, "a"), bad("q"))), HEADER)
+    manifest.write(out, manifest.EMPTY, "v1", decided(tmp_path / "d", row("a"), near(EVIL, "a"), bad("q")), HEADER)
     store.seal(out)
     return tmp_path
 

@@ -100,6 +100,11 @@ def reported(root: Path) -> list[tuple[str, str, str, float]]:
     return [(r["case"], r["left"], r["right"], round(r["score"], 2)) for r in rows if r["kind"] == "joint"]
 
 
+def elsewhere(root: Path) -> set[tuple[str, str, str, float]]:
+    """Return the reported pairs of two records."""
+    return {row for row in reported(root) if row[1] != row[2]}
+
+
 def test_captions_and_images_are_compared(space: Path, tmp_path: Path) -> None:
     """Each record's own fit, the worst first; and texts that say what another record's image shows."""
     root = projects.build(projects.create(tmp_path, sources(), **settings(space)))
@@ -109,8 +114,7 @@ def test_captions_and_images_are_compared(space: Path, tmp_path: Path) -> None:
     assert fits[0]["score"] < 0.2
     assert fits[-1]["score"] > 0.97
     found = reported(root)
-    elsewhere = {row[:3] for row in found if row[0].endswith("other_image")}
-    assert elsewhere == {
+    assert {row[:3] for row in elsewhere(root)} == {
         ("caption_fits_other_image", "a.png", "c.png"),
         ("caption_fits_other_image", "f.png", "b.png"),
         ("text_fits_other_image", "c.png", "page/green.txt"),
@@ -125,22 +129,24 @@ def test_captions_and_images_are_compared(space: Path, tmp_path: Path) -> None:
     assert check(root) == []
 
 
-def test_later_versions_are_compared_with_earlier_ones(space: Path, tmp_path: Path) -> None:
-    """New images with old texts and new texts with old images, and equal to all at once."""
+@pytest.mark.parametrize("graphs", [False, True])
+def test_later_versions_are_compared_with_earlier_ones(space: Path, tmp_path: Path, *, graphs: bool) -> None:
+    """New images with old texts and new texts with old images; each pair is told of once, all together as at once."""
+    given = settings(space, match__hnsw={"min_vectors": 1 if graphs else 1000})
     first = {name: ROWS[name] for name in "abc"}
-    root = projects.build(projects.create(tmp_path / "turn", sources(first), **settings(space)))
+    root = projects.build(projects.create(tmp_path / "turn", sources(first), **given))
+    before = elsewhere(root)
     projects.advance(root)
-    projects.reopen(root, sources(), "v2", **settings(space))
+    projects.reopen(root, sources(), "v2", **given)
     projects.build(root)
-    whole = projects.build(projects.create(tmp_path / "once", sources(), **settings(space)))
-    assert reported(root) == reported(whole)
+    whole = projects.build(projects.create(tmp_path / "once", sources(), **given))
+    assert before & elsewhere(root) == set()
+    assert before | elsewhere(root) == elsewhere(whole)
     captions = [pq.read_table(place / "build/dedup/captions.parquet").to_pylist() for place in (root, whole)]
     assert captions[0] == captions[1]
-    assert {p.name for p in (root / "index/segments/v2").glob("*_joint.hnsw")} == {
-        "image_joint.hnsw",
-        "text_joint.hnsw",
-    }
-    projects.settings(root, version="v2", **{**settings(space), "fingerprint__joint": {"encoder": None}})
+    files = {p.name for p in (root / "index/segments/v2").glob("*_joint.hnsw")}
+    assert files == ({"image_joint.hnsw", "text_joint.hnsw"} if graphs else set())
+    projects.settings(root, version="v2", **{**given, "fingerprint__joint": {"encoder": None}})
     with pytest.raises(ParamsError, match=r"fingerprint\.joint\.encoder: the base has"):
         pipeline.run("fingerprint", root)
 

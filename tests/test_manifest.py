@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import projects
 import pyarrow as pa
 import pytest
-from decisions import near, row, some
+from decisions import decided, near, row
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,13 +23,19 @@ ACTIONS = ["keep", "drop", "quarantine", "gone"]
 LOGS = st.lists(st.dictionaries(st.sampled_from("abcde"), st.sampled_from(ACTIONS)), min_size=1, max_size=4)
 
 
-def write(path: Path, base: Path | None, version: str, rows: list[dict[str, Any]]) -> Path:
+def write(
+    path: Path,
+    base: Path | None,
+    version: str,
+    rows: list[dict[str, Any]],
+    moved: dict[str, tuple[str, int]] | None = None,
+) -> Path:
     """Write one version's manifest directory."""
-    table = pa.Table.from_pylist(rows, schema=DECISION).sort_by("id")
+    made = decided(path.with_name(f"{path.name}-decided"), *rows, moved=moved)
     stated: dict[str, str] = {}
     with store.building(path, stated) as out:
-        log = base and manifest.open_manifest(base)
-        stated |= manifest.write(out, log, version, some(table), {"time": "2024-01-01T00:00:00Z"})
+        log = manifest.open_manifest(base) if base else manifest.EMPTY
+        stated |= manifest.write(out, log, version, made, {"time": "2024-01-01T00:00:00Z"})
     return path
 
 
@@ -66,9 +73,28 @@ def test_a_version_adds_files_and_changes_none(tmp_path: Path) -> None:
     old, new = ({p.name: p.read_bytes() for p in d.iterdir()} for d in (first, second))
     changed = {name for name in old if new[name] != old[name]}
     assert changed == {"manifest.json", "files.json"}
-    assert {n for n in new if n.startswith("v2.")} == {f"v2.{n}.parquet" for n in manifest.FILES.values()} | {
-        "v2.audit.jsonl"
-    }
+    names = [*(f"{name}.parquet" for name in (*manifest.FILES.values(), "moved")), "audit.jsonl"]
+    assert {n for n in new if n.startswith("v2.")} == {f"v2.{name}" for name in names}
+
+
+def test_a_record_that_moved_is_where_it_was_moved_to(tmp_path: Path) -> None:
+    """Its place is that of the newest version that moved it or told its state; nothing else of it changes."""
+    one = write(tmp_path / "one", None, "v1", [row("a"), row("b"), near("c", "a")])
+    two = write(tmp_path / "two", one, "v2", [row("d")], moved={"a": ("x.jsonl", 3), "b": ("x.jsonl", 4)})
+    three = write(tmp_path / "three", two, "v3", [row("b", quality=1.0), row("c", "gone")], moved={"a": ("y.jsonl", 0)})
+    four = write(tmp_path / "four", three, "v4", [row("c")])
+    places = [
+        {r["id"]: (r["path"], r["row"]) for r in manifest.open_manifest(path).live().to_pylist()}
+        for path in (one, two, three, four)
+    ]
+    first = {name: (f"{name}.txt", -1) for name in "abcd"}
+    assert places[0] == {name: first[name] for name in "abc"}
+    assert places[1] == first | {"a": ("x.jsonl", 3), "b": ("x.jsonl", 4)}
+    assert places[2] == {"a": ("y.jsonl", 0), "b": first["b"], "d": first["d"]}
+    assert places[3] == places[2] | {"c": first["c"]}
+    log = manifest.open_manifest(four)
+    every = log.state(("row", "id")).to_pylist()
+    assert log.state(("row", "id"), np.array([2, 0])).to_pylist() == [every[2], every[0]]
 
 
 def test_the_audit_trail_tells_removals_and_restorations(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from oracle import greedy as by_definition
 
 from dedupver.params import Dedup
 from dedupver.resolve import Case, Verdicts, resolve
+from dedupver.resolve.shared import shared
 from dedupver.schema import EVIDENCE, HOT, PARTS, RECORD, SAID
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def test_input_order_changes_nothing(world: World, policy: Dedup, random: Any) -
 @given(worlds(), policies())
 def test_what_the_kept_share_is_counted(world: World, policy: Dedup) -> None:
     """Of each part the contents that two and more of the kept hold, references apart, the most frequent first."""
-    found, verdicts = judged(world, policy)
+    found, _ = judged(world, policy)
     kept = [item for item in sorted(world.items, key=lambda item: item.name) if found[item.name] is None]
     expected = []
     for part in PARTS:
@@ -166,9 +167,11 @@ def test_what_the_kept_share_is_counted(world: World, policy: Dedup) -> None:
         for item in kept:
             if part in item.parts and item.counted:
                 holders.setdefault(item.parts[part], []).append(item.name)
-        shared = [(part, digest(c), len(names), names[0]) for c, names in holders.items() if len(names) > 1]
-        expected += sorted(shared, key=lambda row: (-row[2], row[1]))
-    rows = verdicts.shared.to_pylist()
+        common = [(part, digest(c), len(names), names[0]) for c, names in holders.items() if len(names) > 1]
+        expected += sorted(common, key=lambda row: (-row[2], row[1]))
+    records = world.case().records
+    stay = np.array([found[row["id"]] is None and row["role"] == "data" for row in records.to_pylist()])
+    rows = shared(records, stay, list(PARTS)).to_pylist()
     assert [(r["what"], r["content"], r["records"], r["example"]) for r in rows] == expected
 
 

@@ -41,6 +41,7 @@ from benchmarks.project import lay_out
 from benchmarks.tasks import Source
 from dedupver import pipeline
 from dedupver.digests import numbered
+from dedupver.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -234,7 +235,7 @@ def ours(
         started = time.monotonic()
         pipeline.run(stage, root)
         seconds[stage] = round(time.monotonic() - started, 1)
-    decisions = pq.read_table(root / "build/dedup/decisions.parquet")
+    decisions = Project(root).decided().live()
     names = decisions["id"].to_pylist()
     digests, content = numbered(decisions["parts"], ["audio"])
     by_digest = {bytes(d): n for n, d in enumerate(digests)}

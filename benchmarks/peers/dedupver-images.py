@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import project
 from dedupver import pipeline
+from dedupver.project import Project
 
 THRESHOLDS = {"image": 0.92, "image_embedding": 0.98}
 
@@ -26,7 +27,7 @@ def deduplicate(job):
 def collect(job):
     """Return the dropped rows, and the pairs of contents at or above the thresholds, as rows that hold them."""
     root = Path(job.out, "project")
-    told = pq.read_table(root / "build/dedup/decisions.parquet", columns=["id", "action", "parts"])
+    told = Project(root).decided().live(["id", "action", "parts"])
     rows = pc.index_in(told["id"], pa.array(sorted(path.name for path in Path(job.data).iterdir())))
     dropped = rows.filter(pc.equal(told["action"], "drop")).to_pylist()
     holders = {}  # a quarantined record has no part

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import project
 from dedupver import pipeline
+from dedupver.project import Project
 
 BANDS = 32  # dedupver's default
 *DECIDE, MANIFEST = pipeline.STAGES
@@ -38,7 +39,7 @@ def collect(job):
     root = Path(job.out, "project")
     with job.step(f"({MANIFEST})"):
         pipeline.run(MANIFEST, root)
-    told = pq.read_table(root / "build/dedup/decisions.parquet", columns=["id", "action", "parts"])
+    told = Project(root).decided().live(["id", "action", "parts"])
     rows = pc.index_in(told["id"], pa.array(job.column("id")))
     dropped = rows.filter(pc.equal(told["action"], "drop")).to_pylist()
     contents = told["parts"].combine_chunks().flatten().field("content")  # one part a record

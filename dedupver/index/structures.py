@@ -165,7 +165,7 @@ class _Sequences:
         def near(segment: Segment) -> Pairs:
             own = chosen if segment is new else None
             place, row, score = sequences.neighbours(mine, chosen, segment.sequences(kind).codes, floor)
-            return _first_others(own, place, row, score, cap)
+            return _first_others(own, place, row, score, np.full(len(chosen), cap))
 
         return near
 

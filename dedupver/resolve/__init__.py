@@ -16,15 +16,14 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Digests, Lookup, Rows, numbered, of_column, parts_in
 from dedupver.index.lsh import distinct
-from dedupver.resolve import captions, joint, rules, words
+from dedupver.resolve import captions, rules, words
 from dedupver.resolve.caps import Caps
 from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
 from dedupver.resolve.greedy import Alike, Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of, place_in
 from dedupver.resolve.rules import REVIEW, Edges, Rule
-from dedupver.resolve.shared import shared
-from dedupver.schema import EVIDENCE, REPORTED, ParamsError
+from dedupver.schema import EVIDENCE, REPORTED, SAID, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,9 +40,13 @@ class Verdicts:
     representative: Rows
     said: pa.Table  # schema SAID: of the dropped, in the order of their rows
     reported: pa.Table  # schema REPORTED
-    shared: pa.Table  # schema SHARED
-    captioned: pa.Table  # schema CAPTIONED
     unverified: int
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return the verdicts on nobody."""
+        rows = np.empty(0, np.int64)
+        return cls(rows < 0, rows, SAID.empty_table(), REPORTED.empty_table(), 0)
 
 
 def no_fit(images: Digests, _: Digests) -> Scores:
@@ -55,7 +58,7 @@ def no_fit(images: Digests, _: Digests) -> Scores:
 class Case:
     """All that is judged at once."""
 
-    parts: Mapping[str, str]  # name → modality, in the order of params
+    parts: Mapping[str, str]  # those that records have: name → modality, in the order of params
     records: pa.Table  # columns of RECORD
     rank: Rows  # lower goes first: 0 the protected
     forced: Mask  # kept whatever matches them
@@ -65,13 +68,13 @@ class Case:
     reviews: Sequence[tuple[str, str, str]]
     scorer: Callable[[str, Digests], Score]  # of a kind and among some contents
     fit: Callable[[Digests, Digests], Scores] = no_fit  # of images and captions, pair by pair
-    fits: Iterable[pa.RecordBatch] = ()  # schema FIT
     sets: Callable[[str, Digests], Ragged] | None = None  # of a kind and of some contents, where they are at hand
+    fresh: Mask | None = None  # who is new to this version, pairs of others were reported before; None: everyone
 
 
 def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     """Judge every record; see the module's docstring for the order and the rule."""
-    names = _met(case)
+    names = case.parts
     contents, parts = numbered(case.records["parts"], list(names))
     reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
     apart = pc.is_in(case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()
@@ -98,24 +101,22 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     outcome = sweep(listed, forced, buckets, caps, judge, _alike(case, contents, nodes, conjunctions, hot))
     representative = _representatives(nodes, outcome, case.forced)
     named = [*conjunctions, *([captions.rule(names, settings)] if policy else [])]
-    judged = words.Judged(names, case.records, nodes, representative, outcome, named, settings.caps, evidence)
+    fresh = np.ones(len(parts), bool) if case.fresh is None else case.fresh
+    judged = words.Judged(names, case.records, fresh, nodes, representative, outcome, named, settings.caps, evidence)
     said = words.said(judged)
-    fits, across = _across(case, settings, names, contents, nodes.parts, np.flatnonzero(representative < 0))
-    reported = pa.concat_tables([words.reported(judged, said, settings), across]).sort_by(
-        [(name, "ascending") for name in REPORTED.names]
-    )
-    keep, ids = representative < 0, case.records["id"]
-    stay = keep & case.counted
-    common = shared(parts[stay], list(names), contents, ids.filter(pa.array(stay)))
-    return Verdicts(keep, representative, said, reported, common, fits, outcome.unverified)
+    reported = words.reported(judged, said, settings)
+    return Verdicts(representative < 0, representative, said, reported, outcome.unverified)
 
 
-def _met(case: Case) -> dict[str, str]:
-    """Return the parts that records have, with their modalities, in the order of params."""
-    met = parts_in(case.records["parts"])
-    if unknown := [name for name in met if name not in case.parts]:
+def met(parts: Mapping[str, str], column: pa.ChunkedArray) -> dict[str, str]:
+    """Return those of params' parts that records have, with their modalities.
+
+    Raises ParamsError for a part that params do not name.
+    """
+    found = parts_in(column)
+    if unknown := [name for name in found if name not in parts]:
         raise ParamsError(f"records have the part {unknown[0]!r}, which source.parts does not name: name it there")
-    return {name: modality for name, modality in case.parts.items() if name in met}
+    return {name: modality for name, modality in parts.items() if name in found}
 
 
 class _Reviews(NamedTuple):
@@ -139,16 +140,6 @@ class _Reviews(NamedTuple):
     def over(self, edges: Edges) -> Edges:
         """Take out the pairs that a person spoke of."""
         return edges.at(~in_sorted(pair_key(edges.left, edges.right), self.pairs))
-
-
-def _across(  # noqa: PLR0913, PLR0917 - the kept, and what is known of their contents
-    case: Case, settings: params.Dedup, names: Mapping[str, str], contents: Digests, parts: Rows, kept: Rows
-) -> tuple[pa.Table, pa.Table]:
-    """Return how well captions fit their images, and what is to be reported across modalities."""
-    ids, mine = case.records["id"].take(pa.array(kept)), parts[kept]
-    fits = joint.captioned(ids, mine, names, lambda image, text: case.fit(contents[image], contents[text]))
-    elsewhere = joint.elsewhere(ids, mine, names, contents, case.fits, settings.thresholds.joint)
-    return fits, pa.concat_tables([joint.unlike(fits), elsewhere])
 
 
 def _captions_first(  # noqa: PLR0913, PLR0917 - what an order depends on

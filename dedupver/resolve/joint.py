@@ -5,12 +5,12 @@ Nothing here decides: how alike an image and a text are is a matter of degree, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from dedupver.digests import Digests, Lookup, Rows, of_column
+from dedupver.digests import Digests, Lookup, Rows, numbered, of_column
 from dedupver.resolve.captions import CAPTION, IMAGE
 from dedupver.schema import CAPTIONED, REPORTED
 
@@ -25,6 +25,26 @@ LOWEST: Final = 20
 """So many captions that fit their image worst are reported."""
 
 UNLIKE: Final = "caption_unlike_image"
+
+
+class Fits(NamedTuple):
+    """What is known of images and texts that fit each other."""
+
+    of: Callable[[Digests, Digests], Scores]  # pairs of an image and a text, shapes (m, 32)
+    close: Iterable[pa.RecordBatch]  # schema FIT
+    at_least: float
+
+
+def across(kept: pa.Table, names: Mapping[str, str], fits: Fits) -> tuple[pa.Table, pa.Table]:
+    """Return how well captions fit their images (schema CAPTIONED), and what else is to be reported (schema REPORTED).
+
+    `kept` are all kept records, sorted by id (columns id, parts and fresh): a pair is told of once, in the version to
+    which one of the two is new.
+    """
+    contents, parts = numbered(kept["parts"], list(names))
+    fit = captioned(kept["id"], parts, names, lambda image, text: fits.of(contents[image], contents[text]))
+    found = elsewhere(kept, parts, names, contents, fits)
+    return fit, pa.concat_tables([unlike(fit), found])
 
 
 def captioned(
@@ -57,30 +77,25 @@ def cases(names: Mapping[str, str]) -> dict[str, str]:
     return {f"{name}_fits_other_image": name for name, modality in names.items() if modality == "text"}
 
 
-def elsewhere(  # noqa: PLR0913, PLR0917 - records, and what fits among their contents
-    ids: pa.ChunkedArray,
-    parts: Rows,
-    names: Mapping[str, str],
-    contents: Digests,
-    fits: Iterable[pa.RecordBatch],
-    at_least: float,
-) -> pa.Table:
+def elsewhere(kept: pa.Table, parts: Rows, names: Mapping[str, str], contents: Digests, fits: Fits) -> pa.Table:
     """Return images and texts of different records that fit each other (schema REPORTED): left the image's record.
 
     Of records that share an image or a text the first stands for all. A text that stands beside the same image, or an
     image beside the same text, tells nothing new.
     """
+    ids, fresh = kept["id"], kept["fresh"].to_numpy()
     lookup, tables = Lookup(contents), [REPORTED.empty_table()]
     images = _first_holders(parts, [n for n, its in enumerate(names.values()) if its == "image"], len(contents))
     own = _Pairs(parts, names)
-    for batch in fits:
+    for batch in fits.close:
         image, text = (lookup.find(of_column(batch[side])) for side in ("image", "text"))
         score = batch["score"].to_numpy()
-        good = (image >= 0) & (text >= 0) & (score >= np.float32(at_least))
+        good = (image >= 0) & (text >= 0) & (score >= np.float32(fits.at_least))
         image, text, score = image[good], text[good], score[good]
         for case, name in cases(names).items():
             left, right = images[image], _first_holders(parts, [list(names).index(name)], len(contents))[text]
             told = (left >= 0) & (right >= 0) & (left != right) & ~own.have(image, text)
+            told &= fresh[left] | fresh[right]
             ends = (ids.take(pa.array(end[told])) for end in (left, right))
             words = (pa.array([word] * int(told.sum()), pa.string()) for word in (case, "joint"))
             first, kind = words

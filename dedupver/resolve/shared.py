@@ -7,37 +7,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from dedupver.digests import to_column
+from dedupver.digests import of_parts, ranked, to_column
 from dedupver.schema import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dedupver.digests import Digests, Rows
+    from dedupver.resolve.evidence import Mask
 
 
-def shared(parts: Rows, names: Sequence[str], contents: Digests, ids: pa.ChunkedArray) -> pa.Table:
+def shared(records: pa.Table, among: Mask, names: Sequence[str]) -> pa.Table:
     """Return the contents that two or more records have in one part (schema SHARED).
 
-    Of each part the most frequent come first. `parts` holds the number of each part's content among `contents`, -1 for
-    none, shape (records, names).
+    `records` has the columns id and parts, `among`, shape (records,), says which of them count; `names` are their
+    parts, in the order of which they are listed. Of each part the most frequent come first.
     """
-    tables = [_of_part(column, name, contents, ids) for column, name in zip(parts.T, names, strict=True)]
-    return pa.concat_tables([SHARED.empty_table(), *tables])
+    digests, record, part = of_parts(records["parts"], "content", names)
+    tables = [SHARED.empty_table()]
+    for at, name in enumerate(names):
+        rows = np.flatnonzero((part == at) & among[record])
+        tables.append(_of_part(name, digests[rows], record[rows], records["id"]))
+    return pa.concat_tables(tables)
 
 
-def _of_part(column: Rows, name: str, contents: Digests, ids: pa.ChunkedArray) -> pa.Table:
-    rows = np.flatnonzero(column >= 0)
-    counts = np.bincount(column[rows], minlength=len(contents))
+def _of_part(name: str, digests: Digests, record: Rows, ids: pa.ChunkedArray) -> pa.Table:
+    contents, number = ranked(digests)
+    counts = np.bincount(number, minlength=len(contents))
     often = np.flatnonzero(counts > 1)
     often = often[np.argsort(-counts[often], kind="stable")]
-    example = np.empty(len(contents), np.int64)
-    example[column[rows[::-1]]] = rows[::-1]  # the first is written last
     columns = {
         "what": pa.repeat(name, len(often)),
         "content": to_column(contents[often]).cast(pa.binary()),
         "records": counts[often],
         "chars": pa.nulls(len(often), pa.int64()),
-        "example": ids.take(pa.array(example[often])),
+        "example": _examples(often, counts, number, ids.take(pa.array(record[counts[number] > 1]))),
     }
     return pa.table(columns, schema=SHARED)
+
+
+def _examples(often: Rows, counts: Rows, number: Rows, ids: pa.ChunkedArray) -> pa.Array:
+    """Return the first id, in the order of ids, of each content in `often`; `ids` are of records that share one."""
+    place = np.zeros(len(counts), np.int64)
+    place[often] = np.arange(len(often))
+    pairs = pa.table({"content": place[number[counts[number] > 1]], "id": ids})
+    firsts = pairs.group_by("content").aggregate([("id", "min")]).sort_by("content")
+    return firsts["id_min"].cast(pa.string()).combine_chunks()

@@ -39,6 +39,7 @@ class Judged:
 
     names: Mapping[str, str]  # of the parts, with their modalities
     records: pa.Table  # columns of RECORD
+    fresh: Mask  # as Case has it
     nodes: Nodes
     representative: Rows  # of each record: a row, or -1
     outcome: Outcome
@@ -81,7 +82,10 @@ def said(judged: Judged) -> pa.Table:
 
 
 def reported(judged: Judged, said_: pa.Table, settings: params.Dedup) -> pa.Table:
-    """Return pairs of kept records that resemble each other by evidence that drops nothing by itself, and conflicts."""
+    """Return pairs of kept records that resemble each other by evidence that drops nothing by itself, and conflicts.
+
+    One of a pair is new to this version: the others were reported in an earlier one.
+    """
     place = {name: at for at, name in enumerate(judged.names)}
     tables = [
         _reported(judged, case, [place[part] for part in parts], Term(place[parts[0]], at_least))
@@ -153,9 +157,9 @@ def _alike(judged: Judged, case: str, parts: list[int], term: Term) -> tuple[Edg
     """Return the pairs of kept nodes with some parts that a term holds for, and the nodes that their ends count."""
     stays = judged.representative[judged.nodes.head] < 0
     members = np.flatnonzero((judged.nodes.contents[:, parts] >= 0).all(axis=1) & stays)
-    return rules.edges(
-        [Rule(case, (term,), same_parts=False)], judged.nodes.contents[members], judged.evidence
-    ), members
+    found = rules.edges([Rule(case, (term,), same_parts=False)], judged.nodes.contents[members], judged.evidence)
+    fresh = judged.fresh[judged.nodes.head[members]]
+    return found.at(fresh[found.left] | fresh[found.right]), members
 
 
 def _table(judged: Judged, case: str, found: Edges, members: Rows) -> pa.Table:

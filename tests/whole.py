@@ -1,4 +1,4 @@
-"""A version's records beside the base's: who is new, edited, carried over, gone; and what becomes of each."""
+"""All of history joined, judged and compared as whole tables: what looking at the few that changed must come to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
 from dedupver.index.joint import fit
-from dedupver.resolve import Case, Verdicts, resolve
+from dedupver.resolve import Case, Verdicts, met, resolve
 from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD, SIZES
 
 if TYPE_CHECKING:
@@ -99,10 +99,12 @@ def _case(
     records = present.records.select(JUDGED)
     reference = pc.equal(present.records["role"], "reference").to_numpy()
     kept_before = present.carried & _base_action(present, "keep")
-    forced = (reference | (kept_before & (given.dedup.history == "frozen")))[judged]
+    held = kept_before & (given.dedup.history == "frozen")
+    forced = (reference | held)[judged]
+    records = records.filter(pa.array(judged))
     return Case(
-        parts=given.source.parts,
-        records=records if judged.all() else records.filter(pa.array(judged)),
+        parts=met(given.source.parts, records["parts"]),
+        records=records,
         rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
         forced=forced,
         counted=~reference[judged],
@@ -111,8 +113,8 @@ def _case(
         reviews=reviews,
         scorer=index.scorer,
         fit=partial(fit, index),
-        fits=index.fits(),
         sets=index.sets,
+        fresh=~held[judged],
     )
 
 

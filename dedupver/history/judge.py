@@ -1,0 +1,125 @@
+"""Who is judged, beside whom, and what becomes of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedupver.history.present import Mask, Present, Seen, look, mask_of
+from dedupver.index.joint import fit
+from dedupver.resolve import Case, Verdicts, met, resolve
+from dedupver.resolve.involved import Ties, involved, least
+from dedupver.schema import SIZES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dedupver import params
+    from dedupver.digests import Rows
+    from dedupver.index.segment import Index
+
+JUDGED: Final = ["id", "role", "parts", "bytes", *SIZES, "source", "split", "time", "quality", "label"]
+"""What a record is judged by."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What became of those that are seen, a row each."""
+
+    seen: Seen
+    kept: Mask
+    dropped: Mask
+    representative: pa.ChunkedArray  # ids, of the dropped in their order
+    said: pa.Table  # schema SAID, likewise
+    reported: pa.Table  # schema REPORTED
+    unverified: int
+
+
+def decide(present: Present, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params) -> Decided:
+    """Decide on every record that is new or that something happened to; all others stay as they were."""
+    frozen = given.dedup.history == "frozen"
+    kept = present.did("keep")
+    stays = present.resting | mask_of(len(kept), present.at[present.carried])
+    lost = present.known["id"].filter(pa.array(kept & ~stays)).combine_chunks()  # no more what was kept
+    seen = look(present, _again(present, lost, frozen=frozen))
+    orphan = pc.is_in(seen.old("representative"), lost).to_numpy()
+    settled = frozen & seen.carried & seen.did("drop") & ~orphan
+    bench = _Bench(
+        seen,
+        judged=np.flatnonzero(seen.records["code"].is_null().to_numpy() & ~settled),
+        held=frozen & seen.carried & seen.did("keep"),
+        others=np.flatnonzero(present.resting & kept) if frozen else np.empty(0, np.int64),
+    )
+    return _judge(present, bench, index, reviews, given)
+
+
+def _again(present: Present, lost: pa.Array, *, frozen: bool) -> Rows:
+    """Return which resting records are judged again: all, or those that were dropped for one that is lost."""
+    if not frozen:
+        return np.flatnonzero(present.resting & (present.did("keep") | present.did("drop")))
+    if not len(lost):
+        return np.empty(0, np.int64)
+    orphans = pc.is_in(present.known["representative"], lost).to_numpy()
+    return np.flatnonzero(present.resting & present.did("drop") & orphans)
+
+
+class _Bench(NamedTuple):
+    """Who is there when judgement is passed."""
+
+    seen: Seen
+    judged: Rows  # of those seen
+    held: Mask  # which of those seen were published, and stay whatever comes
+    others: Rows  # rows of the base that were published, and did not come
+
+
+def _judge(
+    present: Present, bench: _Bench, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
+) -> Decided:
+    """Judge those that something is known of; the rest of the judged are kept."""
+    seen, judged = bench.seen, bench.judged
+    mine, theirs, names = _involved(present, bench, index, reviews, given)
+    records = pa.concat_tables([seen.records.select(JUDGED).take(pa.array(mine)), present.base.state(JUDGED, theirs)])
+    held, counted = bench.held[mine], pc.equal(records["role"], "data").to_numpy()
+    always = np.ones(len(theirs), np.bool_)
+    forced = np.append(held | ~counted[: len(mine)], always)
+    case = Case(
+        parts=names,
+        records=records,
+        rank=np.where(forced, 0, np.where(np.append(seen.carried[mine], always), 1, 2)).astype(np.int64),
+        forced=forced,
+        counted=counted,
+        fresh=np.append(~held, ~always),
+        matches=index.matches(),
+        hot=index.hot(),
+        reviews=reviews,
+        scorer=index.scorer,
+        fit=partial(fit, index),
+        sets=index.sets,
+    )
+    verdicts = resolve(case, given.dedup) if len(mine) else Verdicts.none()
+    goes = mine[~verdicts.keep[: len(mine)]]
+    dropped = mask_of(len(seen.at), goes)
+    representative = records["id"].take(pa.array(verdicts.representative[~verdicts.keep]))
+    kept = mask_of(len(seen.at), judged) & ~dropped
+    return Decided(seen, kept, dropped, representative, verdicts.said, verdicts.reported, verdicts.unverified)
+
+
+def _involved(
+    present: Present, bench: _Bench, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
+) -> tuple[Rows, Rows, Mapping[str, str]]:
+    """Return whom of those seen, and of the others, there is something to judge of; and the parts that all have."""
+    new = ~bench.held[bench.judged]
+    if not new.any():
+        return np.empty(0, np.int64), np.empty(0, np.int64), {}
+    seen = bench.seen.records.select(["id", "parts"]).take(pa.array(bench.judged))
+    others = present.base.state(("id", "parts"), bench.others)
+    records = pa.concat_tables([seen, others])
+    names = met(given.source.parts, records["parts"])
+    ties, bounds = Ties(index.matches, index.hot, reviews), least(given.dedup, given.source.parts)
+    wanted = involved(records, np.append(new, np.zeros(others.num_rows, np.bool_)), list(names), ties, bounds)
+    return bench.judged[wanted[: len(new)]], bench.others[wanted[len(new) :]], names

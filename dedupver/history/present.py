@@ -1,0 +1,137 @@
+"""What came for a version beside the base's records, and which of all these have to be looked at whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedupver.digests import Rows, equal_parts
+from dedupver.schema import BROUGHT, DECISION
+
+if TYPE_CHECKING:
+    from dedupver.manifest import Log
+
+Mask = npt.NDArray[np.bool_]
+
+OLD: Final = [name for name in DECISION.names if name not in {"parts", "detail"}]
+"""What is asked of the base's rows."""
+
+
+@dataclass(frozen=True)
+class Present:
+    """What came for this version, beside the base's records, which are numbered as `Log.state` gives them."""
+
+    came: pa.Table  # schema BROUGHT, its version never null, sorted by id
+    at: Rows  # of each its row in the base, -1: not there
+    carried: Mask  # in the base with the same content
+    unaltered: Mask  # in the base with the same bytes
+    base: Log
+    known: pa.Table  # id, action and representative of the base's records
+    resting: Mask  # which of them did not come, and are there
+    gone: Rows  # and which are there no more
+    appended: bool  # to the base's, whose records do not move
+
+    def did(self, action: str) -> Mask:
+        """Return what the base decided so."""
+        decided: Mask = pc.equal(self.known["action"], action).to_numpy()
+        return decided
+
+
+def assemble(came: pa.Table, base: Log, *, snapshot: bool) -> Present:
+    """Join what came (schema BROUGHT, no version null, sorted by id) with the base's records.
+
+    In a snapshot what did not come is there no more. Otherwise a batch is added to the base; a record of it that came
+    with the content that it had is what it was, where it was.
+    """
+    known = base.state(("id", "action", "representative"))
+    at = _rows_of(came["id"], known["id"])
+    there = np.flatnonzero(at >= 0)
+    before, rows = base.state(("parts",), at[there])["parts"], np.arange(len(there))
+    carried, unaltered = (
+        mask_of(len(at), there[equal_parts(came["parts"], there, before, rows, digest)])
+        for digest in ("content", "sha256")
+    )
+    judged = np.append(pc.is_in(known["action"], pa.array(["keep", "drop"])).to_numpy(), np.False_)
+    carried &= judged[at] & came["code"].is_null().to_numpy()
+    if not snapshot:
+        came = came.filter(pa.array(~carried))
+        at, unaltered, carried = at[~carried], unaltered[~carried], carried[~carried]
+    read, left = mask_of(known.num_rows, at[at >= 0]), np.full(known.num_rows, snapshot)
+    return Present(
+        came, at, carried, unaltered, base, known, ~(read | left), np.flatnonzero(left & ~read), appended=not snapshot
+    )
+
+
+class Seen(NamedTuple):
+    """The records that are looked at whole, sorted by id."""
+
+    records: pa.Table  # schema BROUGHT
+    at: Rows  # as Present has them
+    carried: Mask
+    unaltered: Mask
+    told: pa.Table  # columns OLD of the base's rows in `at` ...
+    place: Rows  # ... and the row of each record there, -1: none
+
+    def old(self, name: str) -> pa.ChunkedArray:
+        """Return a column of the base, a row for each record; null where the base has no such record."""
+        return self.told[name].take(pa.array(np.maximum(self.place, 0), mask=self.place < 0))
+
+    def did(self, action: str) -> Mask:
+        """Return of which the base decided so."""
+        return np.append(pc.equal(self.told["action"], action).to_numpy(), np.False_)[self.place]
+
+    def same(self, now: pa.Table, *names: str) -> Mask:
+        """Return for each record whether it says what the base says; two nulls are equal."""
+        return np.logical_and.reduce([_equal(now[name], self.old(name)) for name in names])
+
+    def slice(self, begin: int, count: int) -> Seen:
+        """Return some of them."""
+        here = slice(begin, begin + count)
+        return Seen(
+            self.records.slice(begin, count),
+            self.at[here],
+            self.carried[here],
+            self.unaltered[here],
+            self.told,
+            self.place[here],
+        )
+
+
+def look(present: Present, again: Rows) -> Seen:
+    """Look at what came, and at some of the base's records, which are judged again."""
+    at = np.concatenate([present.at, again])
+    known = at >= 0
+    told, place = present.base.state(OLD, at[known]), np.where(known, np.cumsum(known) - 1, -1)
+    if not len(again):
+        return Seen(present.came, at, present.carried, present.unaltered, told, place)
+    records = pa.concat_tables([present.came, present.base.state(BROUGHT.names, again).cast(BROUGHT)])
+    order = pc.sort_indices(records["id"])
+    rows, whole = order.to_numpy(), np.ones(len(again), np.bool_)
+    carried, unaltered = (np.append(mask, whole)[rows] for mask in (present.carried, present.unaltered))
+    return Seen(records.take(order), at[rows], carried, unaltered, told, place[rows])
+
+
+def mask_of(count: int, rows: Rows) -> Mask:
+    """Return where some rows are."""
+    mask = np.zeros(count, np.bool_)
+    mask[rows] = True
+    return mask
+
+
+def _rows_of(wanted: pa.ChunkedArray, ids: pa.ChunkedArray) -> Rows:
+    """Return the row of each of some distinct ids among others, -1 where it is not there; what is wanted is hashed."""
+    found = pc.fill_null(pc.index_in(ids, wanted.combine_chunks()), -1).to_numpy()
+    rows, there = np.full(len(wanted), -1), np.flatnonzero(found >= 0)
+    rows[found[there]] = there
+    return rows
+
+
+def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
+    """Compare null-safe: two nulls are equal."""
+    both = pc.and_(pc.is_null(left), pc.is_null(right))
+    return pc.or_(pc.fill_null(pc.equal(left, right), fill_value=False), both).to_numpy()
