@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import params, store
+from dedupver.history.unread import apart
 from dedupver.invariants import INVARIANTS, RESTORE, Finding, Version, equal, evidence
-from dedupver.manifest import open_manifest
+from dedupver.manifest import EMPTY, open_manifest
+from dedupver.project import UNREAD, brought
 from dedupver.published import difference, published
 from dedupver.records.samples import Folders
-from dedupver.schema import DECISION, RECORD, IntegrityError
+from dedupver.schema import RECORD, IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +30,10 @@ READ: Final = (
 )
 """The columns that the checks need."""
 
-RECORDS: Final = "build/fingerprint/records.parquet"
+WHERE: Final = ("id", "path", "row", "parts")
+
+PRINTS: Final = "build/fingerprint"
+"""What was read for a version; not there where the version was built elsewhere."""
 
 
 def check(root: Path) -> list[Finding]:
@@ -51,18 +57,36 @@ def _digests(root: Path) -> Iterator[Finding]:
             store.verified(root / name)
         except IntegrityError as error:
             yield Finding("digest", name, str(error), RESTORE)
+    if (root / PRINTS).exists():
+        try:
+            store.Sealed(root / PRINTS).check(("records.parquet", UNREAD))
+        except IntegrityError as error:
+            yield Finding("digest", PRINTS, str(error), RESTORE)
 
 
 def _open(root: Path, damaged: set[str]) -> Version:
-    log = open_manifest(root / "manifest")
-    base = DECISION.empty_table().select(READ)
+    log, base = open_manifest(root / "manifest"), EMPTY
     if _base_is_parent(root, log) and "base/manifest" not in damaged:
-        base = open_manifest(root / "base" / "manifest").live(READ)
-    records = root / RECORDS
-    same = records.is_file() and store.sha256_file(records) == log.header["digests"]["source"]
-    read = store.read_table(records, RECORD) if same else RECORD.empty_table()
-    kept = base.filter(pc.equal(base["action"], "keep"))
-    return Version(root, log, log.live(READ), kept, read.select(["id", "path", "row", "parts"]))
+        base = open_manifest(root / "base" / "manifest")
+    live = base.live(READ)
+    read = RECORD.empty_table() if PRINTS in damaged else _read(root, log, base)
+    kept = live.filter(pc.equal(live["action"], "keep"))
+    return Version(root, log, log.live(READ), kept, read.select(WHERE))
+
+
+def _read(root: Path, log: Log, base: Log) -> pa.Table:
+    """Return what was read for the version, and what of its base did not have to be; empty where that is not here."""
+    listing = root / PRINTS / store.LISTING
+    if not listing.is_file() or store.sha256_file(listing) != log.header["digests"]["source"]:
+        return RECORD.empty_table()
+    given = params.Params.model_validate(log.header["params"])
+    read, rows = brought(root / PRINTS, given.version.name)
+    if not rows:
+        return read
+    if base is EMPTY:
+        return RECORD.empty_table()
+    read, rests = apart(read, rows, base, given)
+    return pa.concat_tables([read.select(WHERE), base.state(WHERE, np.flatnonzero(rests))])
 
 
 def _base_is_parent(root: Path, log: Log) -> bool:
@@ -80,8 +104,8 @@ def _lineage(version: Version) -> Iterator[Finding]:
     """Check that the index, the parent and the records read are those that the manifest was written for."""
     root, header = version.root, version.log.header
     stated = {"index/files.json": header["digests"]["index"]}
-    if (root / RECORDS).is_file():
-        stated[RECORDS] = header["digests"]["source"]
+    if (root / PRINTS / store.LISTING).is_file():
+        stated[f"{PRINTS}/{store.LISTING}"] = header["digests"]["source"]
     if _base_is_parent(root, version.log):
         stated["base/manifest/files.json"] = header["parent"]["manifest"]
     elif header["parent"] and _base_version(root) != header["version"]:  # else: `next` has moved the base already

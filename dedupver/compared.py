@@ -8,14 +8,13 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pyarrow.compute as pc
 
 from dedupver import store
 from dedupver.digests import of_list
 from dedupver.index import fields
 from dedupver.index.structures import fielded
 from dedupver.records import plan, read
-from dedupver.schema import DECISION, EVIDENCE, SourceError
+from dedupver.schema import EVIDENCE, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,10 +59,7 @@ def _alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, 
 def _place(project: Project, record: Decision) -> Decision:
     """Return where a record is in this version, if that is here; the log says where it was when it last changed."""
     if (project.build / "dedup" / store.LISTING).is_file():
-        decided = store.Sealed(project.build / "dedup").file("decisions.parquet")
-        where = pc.field("id") == record["id"]
-        for row in store.read_table(decided, DECISION, ["path", "row", "version"], where).to_pylist():
-            return row
+        return record | project.decided().place(record["id"])
     return record
 
 

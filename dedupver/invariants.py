@@ -261,6 +261,8 @@ def _no_twins(version: Version) -> Iterator[Finding]:
 
 def _equals(parts: pa.ChunkedArray, rows: Rows) -> Iterator[Rows]:
     """Yield, of some rows, those that share their contents, in groups of two and more."""
+    if not len(rows):
+        return
     contents = numbered(parts, parts_in(parts))[1][rows]
     order = np.lexsort(contents.T)
     same = (contents[order[1:]] == contents[order[:-1]]).all(axis=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -36,15 +36,28 @@ AUDIT: Final = (
 FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", "gone": "gone"}
 """The file of each action's decisions."""
 
+READ: Final = "read.json"
+"""What of tables was read, for the next version (records.earlier)."""
+
 PLACES: Final = "moved"
 """The file of records that merely moved (schema MOVED)."""
 
 
-class Volume(NamedTuple):
-    """What one version wrote."""
+@dataclass(frozen=True)
+class Volume:
+    """What one version wrote; a column that was read once is kept."""
 
     version: str
     file: Callable[[str], Path]  # `kept` → the path of that file, which was checked
+    _kept: dict[tuple[str, str], pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
+
+    def read(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Return columns of a file of decisions."""
+        new = [column for column in columns if (name, column) not in self._kept]
+        if new:
+            table = store.read_table(self.file(name), DECISION, new)
+            self._kept.update({(name, column): table[column] for column in new})
+        return pa.table({column: self._kept[name, column] for column in columns}, schema=_only(columns))
 
 
 class _Moves(NamedTuple):
@@ -83,14 +96,17 @@ class Log:
         self, version: str, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None
     ) -> pa.Table:
         """Return what one version decided (columns of DECISION), file by file, each sorted by id."""
-        file = next(volume.file for volume in self.volumes if volume.version == version)
-        tables = (store.read_table(file(name), DECISION, columns, where) for name in FILES.values())
-        return pa.concat_tables([DECISION.empty_table().select(list(columns)), *tables])
+        volume = next(volume for volume in self.volumes if volume.version == version)
+        if where is None:
+            tables = [volume.read(name, columns) for name in FILES.values()]
+        else:
+            tables = [store.read_table(volume.file(name), DECISION, columns, where) for name in FILES.values()]
+        return pa.concat_tables([_only(columns).empty_table(), *tables])
 
     def events(self, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None) -> pa.Table:
         """Return every decision ever logged (columns of DECISION), the oldest version first."""
         tables = (self.of_version(version, columns, where) for version in self.versions)
-        return pa.concat_tables([DECISION.empty_table().select(list(columns)), *tables])
+        return pa.concat_tables([_only(columns).empty_table(), *tables])
 
     def live(self, columns: Sequence[str] = DECISION.names) -> pa.Table:
         """Return the state of each record that is still there (columns of DECISION), sorted by id."""
@@ -98,8 +114,13 @@ class Log:
 
     def state(self, columns: Sequence[str], rows: Rows | None = None) -> pa.Table:
         """Return the state of each record that is still there, in an order of the log's own; or of some of these."""
+        if rows is not None and not len(rows):
+            return _only(columns).empty_table()
         events = self.events(columns)
-        found = events.filter(pa.array(self._there)) if rows is None else events.take(pa.array(self._rows[rows]))
+        if rows is not None:
+            found = events.take(pa.array(self._rows[rows]))
+        else:
+            found = events if self._there.all() else events.filter(pa.array(self._there))
         moved = [name for name in ("path", "row") if name in columns] if self._moves.table.num_rows else []
         if moved:
             to = self._moved_to if rows is None else self._moved_to[rows]
@@ -108,6 +129,15 @@ class Log:
                 now = pc.if_else(stays, found[name], self._moves.table[name].take(at))
                 found = found.set_column(found.schema.get_field_index(name), DECISION.field(name), now)
         return found
+
+    def place(self, name: str) -> dict[str, Any]:
+        """Return path, row and version of one record, as the newest version has it; empty if none names it."""
+        where, moved = pc.field("id") == name, dict[str, Any]()
+        for volume in reversed(self.volumes):
+            moved = next(iter(store.read_table(volume.file(PLACES), MOVED, where=where).to_pylist()), {}) | moved
+            for row in self.of_version(volume.version, ["path", "row", "version"], where).to_pylist():
+                return row | {name: moved[name] for name in ("path", "row") if moved}
+        return {}
 
     @functools.cached_property
     def _there(self) -> Mask:
@@ -147,6 +177,10 @@ EMPTY: Final = Log({}, ())
 """The log before the first version."""
 
 
+def _only(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([DECISION.field(name) for name in columns])
+
+
 def _last(ids: pa.ChunkedArray) -> Mask:
     """Return which ids do not come again."""
     last = np.zeros(len(ids), np.bool_)
@@ -178,22 +212,25 @@ def _file(sealed: store.Sealed, version: str) -> Callable[[str], Path]:
     return lambda name: sealed.file(f"{version}.{name}.parquet")
 
 
-def write(out: Path, base: Log, version: str, decided: store.Sealed, header: dict[str, Any]) -> dict[str, str]:
+def write(out: Path, base: Log, prints: store.Sealed, decided: store.Sealed, header: dict[str, Any]) -> dict[str, str]:
     """Write a version's files beside the base's: those that dedup decided, and the audit trail; the header last.
 
-    Returns the digests of the files that are linked, by name.
+    Of what was read `prints` tells. Returns the digests of the files that are linked, by name.
     """
-    shared = base.sealed.share([name for name in base.sealed.sha256 if name != HEADER], out) if base.sealed else {}
-    for name in (*FILES.values(), PLACES):
-        links.link(decided.file(f"{name}.parquet"), out / f"{version}.{name}.parquet", "share")
-        shared[f"{version}.{name}.parquet"] = decided.sha256[f"{name}.parquet"]
+    version = header["version"]
+    before = [name for name in base.sealed.sha256 if name not in {HEADER, READ}] if base.sealed else []
+    shared = base.sealed.share(before, out) if base.sealed else {}
+    files = {f"{version}.{name}.parquet": (decided, f"{name}.parquet") for name in (*FILES.values(), PLACES)}
+    for target, (sealed, name) in {**files, READ: (prints, READ)}.items():
+        links.link(sealed.file(name), out / target, "share")
+        shared[target] = sealed.sha256[name]
     with (
         store.replacing(out / f"{version}.audit.jsonl") as trail,
         trail.open("w", encoding="utf-8", newline="") as told,
     ):
         told.writelines(audit(_told(decided)))
     versions = [*(v for v in base.versions if v != version), version]
-    store.write_json(out / HEADER, {**header, "format": FORMAT, "version": version, "versions": versions})
+    store.write_json(out / HEADER, {**header, "format": FORMAT, "versions": versions})
     return shared
 
 

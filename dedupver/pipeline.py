@@ -27,18 +27,16 @@ import pyarrow.compute as pc
 
 from dedupver import __version__, manifest, report, store
 from dedupver.index.segment import Index, write_header
-from dedupver.project import Project
+from dedupver.project import UNREAD, Project
 from dedupver.resolve import joint, met, spans, words
 from dedupver.resolve.shared import shared
 from dedupver.schema import (
-    BROUGHT,
     CAPTIONED,
     DECISION,
     EVIDENCE,
     MATCH,
     MOVED,
     RECALL,
-    RECORD,
     REPEATED,
     REPORTED,
     SHARED,
@@ -53,25 +51,30 @@ if TYPE_CHECKING:
 
     from dedupver import params
     from dedupver.fingerprint.batch import Chunk
+    from dedupver.records import Task
 
 # ruff: noqa: PLC0415 - a stage imports what it runs itself: a process runs one stage, and starts in half the time
 
 
 def fingerprint(project: Project) -> dict[str, Any]:
-    """Read the source and fingerprint the contents that the base does not know."""
+    """Read what is new in the source, and fingerprint the contents that the base does not know."""
     from dedupver import engine
     from dedupver.fingerprint import batch, merge
+    from dedupver.reading import Reading
 
-    batches = project.batches()
+    given = project.params
     base = project.base_index(project.printed_with())
-    with store.building(project.build / "fingerprint") as out:
-        parts = out / "parts"
-        plan = {version: _chunks(project, root, base, parts / version) for version, root in batches.items()}
+    reading = Reading.of(project.batches(), given.source, project.read_before())
+    with store.building(project.build / "fingerprint") as out, reading.written(out) as write:
+        plan = {
+            version: _chunks(project, base, reading.batches[version], tasks, out / "parts" / version)
+            for version, tasks in reading.tasks.items()
+        }
         plan = _dimensioned(plan, base)
         chunks = [chunk for each in plan.values() for chunk in each]
         batch.require(chunks)
         sizes = _sizes(chunks)
-        workers = project.params.engine.workers or (1 if sum(sizes) < SMALL else 0)
+        workers = given.engine.workers or (1 if sum(sizes) < SMALL else 0)
         engine.map(
             batch.fingerprint,
             chunks,
@@ -82,10 +85,10 @@ def fingerprint(project: Project) -> dict[str, Any]:
             counting="records",
         )
         counts = merge.merge({version: [chunk.out for chunk in each] for version, each in plan.items()}, out)
-        shutil.rmtree(parts, ignore_errors=True)
-        codes = report.quarantine_codes(store.read_table(out / "records.parquet", RECORD))
-    report.write_plot(project.plots / "quarantine.csv", ("code", "records"), codes)
-    return counts
+        store.write_json(out / UNREAD, reading.unread())
+        write([chunk.task for chunk in chunks if (chunk.out / batch.OUTSIDE).exists()])
+        shutil.rmtree(out / "parts", ignore_errors=True)
+    return counts | {"unchanged_pieces": sum(map(len, reading.unchanged.values()))}
 
 
 def match_(project: Project) -> dict[str, Any]:
@@ -116,29 +119,22 @@ def match_(project: Project) -> dict[str, Any]:
 
 def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
-    from dedupver import history
-
     given = project.params
     index, base = Index.open(project.index), project.base_log()
     measured = store.read_table(store.Sealed(project.build / "match").file("recall.parquet"), RECALL)
-    present = history.assemble(_read_records(project), base, snapshot=given.source.mode == "snapshot")
-    decided = history.decide(present, index, _reviews(project), given)
     with store.building(project.build / "dedup") as out:
-        with contextlib.ExitStack() as files:
-            write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
-            write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
-            for action, rows in history.written(decided, present, given.version):
-                write[action](rows)
+        reported, unverified = _decide(project, base, index, out)
         log = base.then(given.version.name, lambda name: out / f"{name}.parquet")
         captioned, across = _across(log, given, index)
-        reported = pa.concat_tables([decided.reported, across])
-        reported = reported.sort_by([(name, "ascending") for name in REPORTED.names])
+        reported = pa.concat_tables([reported, across]).sort_by([(name, "ascending") for name in REPORTED.names])
         store.write_table(out / "reported.parquet", reported, REPORTED)
         store.write_table(out / "captions.parquet", captioned, CAPTIONED)
-        live, common, repeated = log.state(TOLD), *_in_common(log, given.source, index)
+        common, repeated = _in_common(log, given.source, index)
+        live = log.state(TOLD)
         store.write_table(out / "shared.parquet", report.most_shared(common), SHARED)
         store.write_table(out / "repeated.parquet", repeated, REPEATED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(live))
+    report.write_plot(project.plots / "quarantine.csv", ("code", "records"), report.quarantine_codes(live))
     report.write_plot(project.plots / "clusters.csv", ("size", "clusters"), report.cluster_sizes(live))
     report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(common))
     counted = {r["values"]: r["counts"] for r in reported["case"].value_counts().to_pylist()}
@@ -148,7 +144,7 @@ def dedup(project: Project) -> dict[str, Any]:
     return {
         **manifest.counts(live),
         "across_versions": report.across_versions(live),
-        "hot_unverified": decided.unverified,
+        "hot_unverified": unverified,
         "caption_fit": report.spread(captioned["score"]),
         "reported": {name: counted.get(name, 0) for name in cases},
         "shared": report.shared(common),
@@ -159,7 +155,7 @@ def dedup(project: Project) -> dict[str, Any]:
 
 def manifest_(project: Project) -> dict[str, Any]:
     """Write the version: the log of decisions, the header, and the clean data."""
-    given, decided = project.params, store.Sealed(project.build / "dedup")
+    prints, decided = (store.Sealed(project.build / name) for name in ("fingerprint", "dedup"))
     live = project.decided().state(PLACED)
     _require_sound(live)
     _remove(project.clean)
@@ -167,7 +163,7 @@ def manifest_(project: Project) -> dict[str, Any]:
     written = _publish(project, live)
     stated: dict[str, str] = {}
     with store.building(project.manifest, stated) as out:
-        stated |= manifest.write(out, project.base_log(), given.version.name, decided, _header(project, live))
+        stated |= manifest.write(out, project.base_log(), prints, decided, _header(project, live))
     report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(live))
     changed = {name: store.rows_of(decided.file(f"{name}.parquet")) for name in manifest.FILES.values()}
     return {"written": written, "changed": changed}
@@ -217,11 +213,22 @@ def main(stage: str, release: str) -> None:
         sys.exit(error.exit_code)
 
 
-def _read_records(project: Project) -> pa.Table:
-    """Return the records that fingerprint read (schema BROUGHT, no version null)."""
-    read = store.read_table(store.Sealed(project.build / "fingerprint").file("records.parquet"), BROUGHT)
-    version = pc.fill_null(read["version"], project.params.version.name)
-    return read.set_column(read.num_columns - 1, BROUGHT.field("version"), version)
+def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tuple[pa.Table, int]:
+    """Write below `out` what is decided; return what is reported (REPORTED), and how many pairs were not verified.
+
+    Whatever was read for that is let go.
+    """
+    from dedupver import history
+
+    given = project.params
+    present = history.assemble(*project.read(), base, given)
+    decided = history.decide(present, index, _reviews(project), given)
+    with contextlib.ExitStack() as files:
+        write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
+        write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
+        for action, rows in history.written(decided, present, given.version):
+            write[action](rows)
+    return decided.reported, decided.unverified
 
 
 def _opened(files: contextlib.ExitStack, out: Path, name: str, schema: pa.Schema) -> Callable[[pa.Table], None]:
@@ -278,13 +285,14 @@ def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:
             "manifest": store.sha256_file(listing),
         }
     return {
+        "version": given.version.name,
         "time": given.version.time,
         "parent": parent,
         "mode": given.source.mode,
         "counts": manifest.counts(decisions),
         "digests": {
             "index": store.sha256_file(project.index / store.LISTING),
-            "source": store.sha256_file(project.build / "fingerprint" / "records.parquet"),
+            "source": store.sha256_file(project.build / "fingerprint" / store.LISTING),
         },
         "params": given.model_dump(mode="json", exclude={"engine"}),
         "tools": {"dedupver": __version__, "pyarrow": pa.__version__},
@@ -352,9 +360,8 @@ def _sizes(chunks: Sequence[Chunk]) -> list[int]:
     return [sum(path.lstat().st_size // shares[path] for path in each) for each in places]
 
 
-def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[Chunk]:
-    """Cut a batch of the source into what one worker does at a time."""
-    from dedupver import records
+def _chunks(project: Project, base: Index, root: Path, tasks: Sequence[Task], out: Path) -> list[Chunk]:
+    """Return what one worker does at a time of a batch of the source."""
     from dedupver.fingerprint.batch import Chunk
     from dedupver.fingerprint.encoders.probe import ANSWERS
 
@@ -363,7 +370,7 @@ def _chunks(project: Project, root: Path, base: Index, out: Path) -> list[Chunk]
     answers = tuple(segment.file(path.name) for segment in base.segments for path in sorted(segment.path.glob(ANSWERS)))
     return [
         Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}", answers)
-        for number, task in enumerate(records.plan(root, given.source))
+        for number, task in enumerate(tasks)
     ]
 
 

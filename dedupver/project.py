@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow.compute as pc
 
 from dedupver import manifest, params, store
 from dedupver.index.segment import Index
-from dedupver.schema import JOINT, ParamsError, SourceError, StateError
+from dedupver.schema import BROUGHT, JOINT, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
+
+    Unread = Mapping[str, Sequence[tuple[int, int]]]
+
+UNREAD: Final = "unread.json"
+"""The file of the rows that only the base has read: by path the first, and the one after the last, of each piece."""
 
 
 class Project:
@@ -54,6 +64,14 @@ class Project:
                 f"{self.params.source.path} and set `version.base: none` for this version, or go on with snapshot"
             )
         return log
+
+    def read(self) -> tuple[pa.Table, Unread]:
+        """Return the records that were read (schema BROUGHT, no version null), and the rows that only the base has."""
+        return brought(self.build / "fingerprint", self.params.version.name)
+
+    def read_before(self) -> dict[str, Any]:
+        """Return what the base says of what it has read (records.earlier); nothing where there is no base."""
+        return dict(store.read_json(store.Sealed(self.base / "manifest").file(manifest.READ))) if self.base else {}
 
     def decided(self) -> manifest.Log:
         """Return what the base decided, and after it what dedup decided for this version."""
@@ -109,3 +127,13 @@ class Project:
             raise StateError(f"{path} is missing: run `dvc checkout base`, or `dedupver init` in a new repository")
         stated: dict[str, Any] = store.read_json(path)
         return stated
+
+
+def brought(prints: Path, version: str) -> tuple[pa.Table, Unread]:
+    """Return what fingerprint wrote of the records of a version: see `Project.read`."""
+    sealed = store.Sealed(prints)
+    records = store.read_table(sealed.file("records.parquet"), BROUGHT)
+    named = pc.fill_null(records["version"], version)
+    return records.set_column(records.num_columns - 1, BROUGHT.field("version"), named), store.read_json(
+        sealed.file(UNREAD)
+    )

@@ -33,9 +33,9 @@ def write_plot(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
     store.write_bytes(path, text.getvalue().encode())
 
 
-def quarantine_codes(records: pa.Table) -> list[tuple[str, int]]:
+def quarantine_codes(decisions: pa.Table) -> list[tuple[str, int]]:
     """Count the quarantined by code, the most frequent first."""
-    return _counted(records["code"].drop_null())
+    return _counted(decisions["reason"].filter(pc.equal(decisions["action"], "quarantine")))
 
 
 def similarity_histogram(matches: pa.Table) -> list[tuple[str, float, int]]:

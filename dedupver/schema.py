@@ -99,6 +99,7 @@ RAW: Final = pa.schema(
         pa.field("code", pa.string()),  # set: the record can't be read, and this is why
         pa.field("detail", pa.string()),
         pa.field("remote", pa.list_(REMOTE)),
+        pa.field("outside", pa.bool_()),  # true: what it holds does not depend on the bytes of `path` alone
     ]
 )
 """What is said of a record that `records` hands to `fingerprint`."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from dedupver import links, params, repository, store
+from dedupver import links, manifest, params, repository, store
 from dedupver.index import segment
 from dedupver.repository import dvc, git
 from dedupver.schema import FORMAT, ParamsError, StateError
@@ -167,6 +167,8 @@ def _lay_out(root: Path) -> list[str]:
     (root / "data").mkdir(exist_ok=True)
     with store.building(root / "base" / "index") as empty:  # what the first version is compared with
         segment.write_header(empty, [], {})
+    with store.building(root / "base" / "manifest") as empty:
+        store.write_json(empty / manifest.READ, {})
     store.write_json(root / "base" / "base.json", {"format": FORMAT, "version": None})
     dvc(root, "add", "base")
     first = _version(params.load(root / "params.yaml").version.name, None)

@@ -48,6 +48,13 @@ def decided(place: Path, *rows: dict[str, object], moved: dict[str, tuple[str, i
     return store.Sealed(place)
 
 
+def prints(place: Path) -> store.Sealed:
+    """Return a directory that says that nothing was read."""
+    with store.building(place) as out:
+        store.write_json(out / manifest.READ, {})
+    return store.Sealed(place)
+
+
 def near(name: str, representative: str, score: float = 0.9, **said: object) -> dict[str, object]:
     """Return the decision that drops a near duplicate."""
     words: dict[str, Any] = {
@@ -79,7 +86,8 @@ def log(root: Path, *versions: list[dict[str, object]]) -> manifest.Log:
     for number, rows in enumerate(versions, start=1):
         out = root / f"m{number}"
         out.mkdir(parents=True)
-        manifest.write(out, base, f"v{number}", decided(root / f"d{number}", *rows), HEADER)
+        header = {**HEADER, "version": f"v{number}"}
+        manifest.write(out, base, prints(root / f"p{number}"), decided(root / f"d{number}", *rows), header)
         store.seal(out)
         base = manifest.open_manifest(out)
     return base

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from decisions import HEADER, bad, decided, near, row, table
+from decisions import HEADER, bad, decided, near, prints, row, table
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -34,7 +34,8 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text("{}", encoding="utf-8")
     out = tmp_path / "manifest"
     out.mkdir()
-    manifest.write(out, manifest.EMPTY, "v1", decided(tmp_path / "d", row("a"), near(EVIL, "a"), bad("q")), HEADER)
+    made, header = decided(tmp_path / "d", row("a"), near(EVIL, "a"), bad("q")), {**HEADER, "version": "v1"}
+    manifest.write(out, manifest.EMPTY, prints(tmp_path / "p"), made, header)
     store.seal(out)
     return tmp_path
 

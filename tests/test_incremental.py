@@ -160,7 +160,7 @@ def test_what_changed_is_what_judging_everything_comes_to(
             decisions, verdicts = whole.decide(before, index, reviews, chosen)
             events = whole.events(decisions, before, version)
 
-            present = history.assemble(came, log, snapshot=mode == "snapshot")
+            present = history.assemble(came, {}, log, chosen)
             decided = history.decide(present, index, reviews, chosen)
             place = Path(folder) / version.name
             tables = log_of(decided, present, version, place)

@@ -9,7 +9,7 @@ import numpy as np
 import projects
 import pyarrow as pa
 import pytest
-from decisions import decided, near, row
+from decisions import decided, near, prints, row
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +35,8 @@ def write(
     stated: dict[str, str] = {}
     with store.building(path, stated) as out:
         log = manifest.open_manifest(base) if base else manifest.EMPTY
-        stated |= manifest.write(out, log, version, made, {"time": "2024-01-01T00:00:00Z"})
+        read = prints(path.with_name(f"{path.name}-prints"))
+        stated |= manifest.write(out, log, read, made, {"version": version, "time": "2024-01-01T00:00:00Z"})
     return path
 
 

@@ -572,7 +572,10 @@ def test_tasks_can_be_pickled_and_do_not_change(tmp_path: Path) -> None:
     put(tmp_path, "b.csv", "text\nx\n")
     tasks = plan(tmp_path, Source())
     sample = Sample("a.txt", {"text": "a.txt"})
-    assert tasks == [Task(("a.txt",), "file", 0, 0, -1, samples=(sample,)), Task(("b.csv",), "csv", 5, 7, 0, b"text\n")]
+    assert tasks == [
+        Task(("a.txt",), "file", 0, 0, -1, samples=(sample,)),
+        Task(("b.csv",), "csv", 5, 7, 0, 1, b"text\n"),
+    ]
     assert pickle.loads(pickle.dumps(tasks)) == tasks == plan(tmp_path, Source())
 
 

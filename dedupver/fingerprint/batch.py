@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DECODED: Final = {"audio": "sounds", "video": "videos"}
 """Modalities that PyAV decodes, and what they are called: an extra of each name brings it."""
+OUTSIDE: Final = "outside"
+"""The file that is in a chunk's directory if what its records hold lies elsewhere too."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def fingerprint(chunk: Chunk) -> int:
         for modality, sink in work.sinks.items():
             sink.write(out, modality)
         work.passages.write(out, PASSAGES)
+        if work.outside:
+            (out / OUTSIDE).touch()
     return taken.num_rows
 
 
@@ -114,9 +118,11 @@ class _Work:
         self.sinks: dict[str, Sink] = {}
         self.looks: dict[str, Look] = {}
         self.passages = Prints()
+        self.outside = False
 
     def take(self, batch: pa.RecordBatch) -> pa.Table:
         """Fingerprint the new contents of a batch of raw records and return the records without payload."""
+        self.outside |= batch.column("outside").null_count < batch.num_rows
         far = remotes(batch)
         parts = [self._part(name, modality, batch.column(name), far.get(name)) for name, modality in self.parts.items()]
         return unnamed(batch, parts, self.verdicts)

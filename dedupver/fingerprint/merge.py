@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from dedupver import links, store
 from dedupver.digests import first_of_each, of_column
 from dedupver.fingerprint.encoders import probe
-from dedupver.fingerprint.naming import name_after_content
+from dedupver.fingerprint.naming import name_after_content, not_unique
 from dedupver.fingerprint.overlay import overlay
 from dedupver.fingerprint.prints import merge_prints
-from dedupver.schema import BROUGHT, CONTENT, MODALITIES, PASSAGES, RECORD, UNNAMED, SourceError
+from dedupver.schema import BROUGHT, CONTENT, MODALITIES, PASSAGES, RECORD, UNNAMED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,18 +66,5 @@ def _named(records: pa.Table) -> pa.Table:
     if len(ids) > 1:
         repeated = pc.unique(ids[1:].filter(pc.equal(ids[1:], ids[:-1])))
         if len(repeated):
-            raise SourceError(_duplicates(records, repeated))
+            raise not_unique(records, repeated)
     return records
-
-
-def _duplicates(records: pa.Table, repeated: pa.Array) -> str:
-    shown = []
-    for name in repeated[:5].to_pylist():
-        places = records.filter(pc.equal(records["id"], name)).select(["path", "row"]).to_pylist()
-        shown.append(
-            f"  {name!r}: " + ", ".join(p["path"] + (f" row {p['row']}" if p["row"] >= 0 else "") for p in places[:3])
-        )
-    return (
-        f"{len(repeated)} ids stand for more than one record:\n" + "\n".join(shown) + "\nMake them unique, or set "
-        "`source.columns.id: null` to name records after their content"
-    )

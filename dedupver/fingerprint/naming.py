@@ -9,9 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.fingerprint.strings import Strings
+from dedupver.schema import SourceError
 
 if TYPE_CHECKING:
     from dedupver.digests import Rows
+
+DIGITS: Final = 16
+"""Of a name that is made of a content."""
 
 _BATCH: Final = 1 << 16
 _ORDER: Final = ("source", "split", "time", "quality", "label", "path", "row")
@@ -34,6 +38,20 @@ def name_after_content(records: pa.Table) -> pa.Table:
     return records.set_column(0, records.schema.field("id"), pc.replace_with_mask(ids, ids.is_null(), names))
 
 
+def not_unique(records: pa.Table, repeated: pa.ChunkedArray | pa.Array) -> SourceError:
+    """Return the error that names ids which several records share, and where these are."""
+    shown = []
+    for name in repeated[:5].to_pylist():
+        places = records.filter(pc.equal(records["id"], name)).select(["path", "row"]).to_pylist()
+        shown.append(
+            f"  {name!r}: " + ", ".join(p["path"] + (f" row {p['row']}" if p["row"] >= 0 else "") for p in places[:3])
+        )
+    return SourceError(
+        f"{len(repeated)} ids stand for more than one record:\n" + "\n".join(shown) + "\nMake them unique, or set "
+        "`source.columns.id: null` to name records after their content"
+    )
+
+
 def _keys(records: pa.RecordBatch) -> pa.StringArray:
     """Return what each record is named after: its bytes, or its place."""
     parts = records["parts"]
@@ -44,7 +62,7 @@ def _keys(records: pa.RecordBatch) -> pa.StringArray:
     joined = pc.binary_join(pa.ListArray.from_arrays(pc.subtract(parts.offsets, parts.offsets[0]), held), b"").cast(
         pa.large_binary()
     )
-    digests = pa.array([digest[:8].hex() for digest in Strings.of_column(joined).sha256()], pa.string())
+    digests = pa.array([digest.hex()[:DIGITS] for digest in Strings.of_column(joined).sha256()], pa.string())
     places = pc.binary_join_element_wise(records["path"], records["row"].cast(pa.string()), "#")
     return pc.if_else(pc.equal(pc.list_value_length(parts), 0), places, digests)
 

@@ -11,9 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
+from dedupver.history import unread as unread_
 from dedupver.schema import BROUGHT, DECISION
 
 if TYPE_CHECKING:
+    from dedupver import params
+    from dedupver.history.unread import Unread
     from dedupver.manifest import Log
 
 Mask = npt.NDArray[np.bool_]
@@ -42,14 +45,19 @@ class Present:
         return decided
 
 
-def assemble(came: pa.Table, base: Log, *, snapshot: bool) -> Present:
-    """Join what came (schema BROUGHT, no version null, sorted by id) with the base's records.
+def assemble(read: pa.Table, unread: Unread, base: Log, given: params.Params) -> Present:
+    """Join what was read (schema BROUGHT, no version null, sorted by id) with the base's records.
 
-    In a snapshot what did not come is there no more. Otherwise a batch is added to the base; a record of it that came
-    with the content that it had is what it was, where it was.
+    In a snapshot those of the base's that were not read, but for those in `unread` rows, are there no more. In mode
+    append a batch is added to the base; a record of it that came with the content that it had is what it was, where it
+    was. Raises SourceError for ids that several records of a snapshot share.
     """
+    snapshot = given.source.mode == "snapshot"
     known = base.state(("id", "action", "representative"))
-    at = _rows_of(came["id"], known["id"])
+    came, rests = read, np.full(known.num_rows, not snapshot)
+    if snapshot:
+        came, rests = unread_.apart(read, unread, base, given)
+    at = unread_.rows_of(came["id"], known["id"])
     there = np.flatnonzero(at >= 0)
     before, rows = base.state(("parts",), at[there])["parts"], np.arange(len(there))
     carried, unaltered = (
@@ -61,10 +69,9 @@ def assemble(came: pa.Table, base: Log, *, snapshot: bool) -> Present:
     if not snapshot:
         came = came.filter(pa.array(~carried))
         at, unaltered, carried = at[~carried], unaltered[~carried], carried[~carried]
-    read, left = mask_of(known.num_rows, at[at >= 0]), np.full(known.num_rows, snapshot)
-    return Present(
-        came, at, carried, unaltered, base, known, ~(read | left), np.flatnonzero(left & ~read), appended=not snapshot
-    )
+    met = mask_of(known.num_rows, at[at >= 0])
+    gone = np.flatnonzero(~(met | rests))
+    return Present(came, at, carried, unaltered, base, known, rests & ~met, gone, appended=not snapshot)
 
 
 class Seen(NamedTuple):
@@ -121,14 +128,6 @@ def mask_of(count: int, rows: Rows) -> Mask:
     mask = np.zeros(count, np.bool_)
     mask[rows] = True
     return mask
-
-
-def _rows_of(wanted: pa.ChunkedArray, ids: pa.ChunkedArray) -> Rows:
-    """Return the row of each of some distinct ids among others, -1 where it is not there; what is wanted is hashed."""
-    found = pc.fill_null(pc.index_in(ids, wanted.combine_chunks()), -1).to_numpy()
-    rows, there = np.full(len(wanted), -1), np.flatnonzero(found >= 0)
-    rows[found[there]] = there
-    return rows
 
 
 def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dedupver.records import files, formats, shards
 from dedupver.records.dimension import dimension
 from dedupver.records.files import checked_text
-from dedupver.records.plan import plan
+from dedupver.records.plan import plan, remaining
 from dedupver.records.record import Raw, Task, batches
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-__all__ = ["Task", "checked_text", "dimension", "plan", "read"]
+__all__ = ["Task", "checked_text", "dimension", "plan", "read", "remaining"]
 
 
 def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBatch]:

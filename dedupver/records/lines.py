@@ -136,25 +136,28 @@ def records(table: Table, start: int, stop: int, form: Format) -> Iterator[Lines
                 held.clear()
 
 
-def cuts(table: Table, start: int, size: int, rows: int, delimiter: int) -> Iterator[tuple[int, int, int]]:
-    """Cut a file into chunks of whole records; yield the offsets of each and the number of its first record.
+def cuts(  # noqa: PLR0913, PLR0917 - where to begin, and how much a chunk may have
+    table: Table, start: int, first: int, size: int, rows: int, delimiter: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Cut a file, from an offset and the number of the record there, into chunks of whole records.
 
-    A chunk ends with the record that makes it reach `size` bytes or `rows` records; the last one of a file that can't
-    be unpacked to its end goes on to the damage. Raises OSError.
+    Yields the offsets of each, the number of its first record and how many it has. A chunk ends with the record that
+    makes it reach `size` bytes or `rows` records; the last one of a file that can't be unpacked to its end goes on to
+    the damage. Raises OSError.
     """
-    begin, first, seen = start, 0, 0  # the chunk's offset and first record; the records before this block
+    begin, seen = start, first  # the chunk's offset; the records before this block
     end = start
     try:
         for found in ends(table.file, start, END, delimiter, table.params.max_unpacked_bytes):
             while (last := min(first + rows - 1 - seen, int(np.searchsorted(found, begin + size)))) < len(found):
-                yield begin, int(found[last]), first
+                yield begin, int(found[last]), first, seen + last + 1 - first
                 begin, first = int(found[last]), seen + last + 1
             seen += len(found)
             end = int(found[-1])
     except DamagedError:
         end = END
     if begin < end:
-        yield begin, end, first
+        yield begin, end, first, seen - first
 
 
 def ends(path: Path, start: int, stop: int, delimiter: int, limit: int = END) -> Iterator[npt.NDArray[np.int64]]:

@@ -9,7 +9,7 @@ import operator
 import posixpath
 from typing import TYPE_CHECKING, Final
 
-from dedupver.records import arrow, formats, lines, parquet, saved, separated, shards, values
+from dedupver.records import arrow, earlier, formats, lines, parquet, saved, separated, shards, values
 from dedupver.records.paths import inside, reason, walk
 from dedupver.records.record import Task
 from dedupver.records.samples import TABLES, Scheme, kind_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dedupver import params
+    from dedupver.records.earlier import Piece, Pieces
     from dedupver.records.samples import Sample
 
 TASK_BYTES: Final = 64 << 20
@@ -36,19 +37,33 @@ def plan(root: Path, source: params.Source) -> list[Task]:
 
     Raises SourceError where `root` is no folder, or where the columns of a table are not those that params name.
     """
+    return remaining(root, source, {})[0]
+
+
+def remaining(root: Path, source: params.Source, unchanged: Pieces) -> tuple[list[Task], Pieces]:
+    """Return the tasks that are left where some pieces of tables are unchanged, and those of them that stay.
+
+    Raises what `plan` raises.
+    """
     root = root.resolve()
     paths = list(walk(root))
     kinds = {path: kind_of(path, source) for path in paths}
     datasets = _datasets(root, kinds)
     tasks: list[Task] = []
+    kept: dict[str, list[Piece]] = {}
     for path in (p for p in paths if kinds[p] in TABLES.values()):
         fault = _fault(path, datasets.get(posixpath.dirname(path)))
-        tasks += [_refused(path, kinds[path], fault)] if fault else _table_tasks(root, path, kinds[path], source)
+        table = Table(root, path, source)
+        more, stay = (
+            ([_refused(path, kinds[path], fault)], []) if fault else _table_tasks(table, kinds[path], unchanged)
+        )
+        tasks += more
+        kept |= {path: stay} if stay else {}
     taken = {path for each in datasets.values() for path in saved.beside(root, each)}
     paths = [path for path in paths if path not in taken]
     bound = _bound(root, tasks, source) if any(kind in BLOBS for kind in kinds.values()) else set()
     tasks += _file_tasks(root, _samples(paths, bound, source))
-    return sorted(tasks, key=lambda task: (task.paths[0], task.start))
+    return sorted(tasks, key=lambda task: (task.paths[0], task.start)), kept
 
 
 def _samples(paths: Iterable[str], bound: Container[str], source: params.Source) -> list[Sample]:
@@ -100,61 +115,66 @@ def _fault(path: str, dataset: saved.Saved | None) -> Unreadable | None:
     )
 
 
-def _table_tasks(root: Path, path: str, kind: str | None, source: params.Source) -> list[Task]:
-    """Return the tasks of a table, or the one that says why it can't be read."""
+def _table_tasks(table: Table, kind: str | None, unchanged: Pieces) -> tuple[list[Task], list[Piece]]:
+    """Return the tasks of a table, or the one that says why it can't be read, and the pieces that stay."""
     try:
-        inside(root, path)
-        return list(_CUT[str(kind)](Table(root, path, source)))
+        inside(table.root, table.path)
+        kept = earlier.resumed(table, str(kind), unchanged.get(table.path, ()))
+        if kept and kept[-1].stop == table.file.stat().st_size:
+            return [], kept
+        return list(_CUT[str(kind)](table, kept[-1] if kept else None)), kept
     except Unreadable as verdict:
-        return [_refused(path, kind, verdict)]
+        return [_refused(table.path, kind, verdict)], []
     except parquet.DAMAGED as error:
-        return [_refused(path, kind, Unreadable("unreadable_file", reason(error)))]
+        return [_refused(table.path, kind, Unreadable("unreadable_file", reason(error)))], []
 
 
 def _refused(path: str, kind: str | None, verdict: Unreadable) -> Task:
     return Task((path,), str(kind), 0, 0, -1, code=verdict.code, detail=verdict.reason)
 
 
-def _jsonl(table: Table) -> Iterator[Task]:
-    cuts = lines.cuts(table, lines.after_bom(table.file), TASK_BYTES, TASK_ROWS, 0)
+def _jsonl(table: Table, last: Piece | None) -> Iterator[Task]:
+    begin, first = (last.stop, last.end) if last else (lines.after_bom(table.file), 0)
+    cuts = lines.cuts(table, begin, first, TASK_BYTES, TASK_ROWS, 0)
     tasks = [Task((table.path,), "jsonl", *cut) for cut in cuts]
     rows = (row for task in tasks for row in formats.rows(table, task) if isinstance(row, dict))
     names: dict[str, None] = {}
     with contextlib.suppress(DamagedError):  # `read` says so
-        for row in itertools.islice(rows, SAMPLE):
+        for row in itertools.islice(rows, 0 if last else SAMPLE):
             names |= dict.fromkeys(row)
     if names:
         table.check(list(names))
     yield from tasks
 
 
-def _separated(table: Table, name: str) -> Iterator[Task]:
+def _separated(table: Table, last: Piece | None, name: str) -> Iterator[Task]:
     delimiter = separated.DELIMITERS[name]
     begin = lines.after_bom(table.file)
     header = separated.header(table.file, begin, delimiter)
     if header:
         table.check(separated.cells(header, delimiter))
-        for cut in lines.cuts(table, begin + len(header), TASK_BYTES, TASK_ROWS, delimiter):
+        begin, first = (last.stop, last.end) if last else (begin + len(header), 0)
+        for cut in lines.cuts(table, begin, first, TASK_BYTES, TASK_ROWS, delimiter):
             yield Task((table.path,), name, *cut, header=header)
 
 
-def _parquet(table: Table) -> Iterator[Task]:
+def _parquet(table: Table, _: Piece | None) -> Iterator[Task]:
     with parquet.open_file(table.file) as file:
         table.check(values.named(file.schema_arrow, table.used()))
     for start, stop in parquet.cuts(table.file, TASK_BYTES, TASK_ROWS):
         yield Task((table.path,), "parquet", start, stop, start)
 
 
-def _arrow(table: Table) -> Iterator[Task]:
+def _arrow(table: Table, _: Piece | None) -> Iterator[Task]:
     table.check(values.named(arrow.columns(table.file), table.used()))
     yield from arrow.cut(table, TASK_BYTES, TASK_ROWS)
 
 
-def _tar(table: Table) -> Iterator[Task]:
+def _tar(table: Table, _: Piece | None) -> Iterator[Task]:
     return shards.cut(table.path, table.file, table.params, TASK_BYTES, TASK_FILES)
 
 
-_CUT: Final[dict[str, Callable[[Table], Iterator[Task]]]] = {
+_CUT: Final[dict[str, Callable[[Table, Piece | None], Iterator[Task]]]] = {
     "jsonl": _jsonl,
     "csv": functools.partial(_separated, name="csv"),
     "tsv": functools.partial(_separated, name="tsv"),

@@ -31,9 +31,10 @@ class Task:
 
     `start` and `stop` are row numbers for Parquet and Arrow, and else offsets in what a file holds, unpacked; files are
     named by `samples` alone, and `paths` are those that records are called after. `first_row` is the number of the
-    first row. `header` is CSV's first record, `repeated` are rows of an archive that are called like earlier ones,
-    `batch` is the number of Arrow's record batch in which it begins, and of that batch's first row. `code` and `detail`
-    are set where a table can't be read at all.
+    first row; `rows` says how many there are, blank lines included, where a table is made of lines. `header` is CSV's
+    first record, `repeated` are rows of an archive that are called like earlier ones, `batch` is the number of Arrow's
+    record batch in which it begins, and of that batch's first row. `code` and `detail` are set where a table can't be
+    read at all.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +42,7 @@ class Task:
     start: int
     stop: int
     first_row: int
+    rows: int = 0
     header: bytes = b""
     code: str = ""
     detail: str = ""
@@ -65,6 +67,7 @@ class Raw:
     code: str | None = None
     detail: str | None = None
     remote: list[dict[str, object]] | None = None  # rows of schema.REMOTE
+    outside: bool | None = None
     parts: dict[str, payload.Payload] = field(default_factory=dict)
 
     def size(self) -> int:

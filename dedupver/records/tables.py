@@ -137,6 +137,7 @@ class Table:
     def record(self, number: int, row: Row) -> Raw:
         """Return the record that a row holds, quarantined if something is wrong with it."""
         raw = Raw(self.path, number, self.role, source=self.source, split=self.split)
+        raw.outside = self._points(row) or None
         try:
             if self.columns.id is not None:
                 raw.id = _id(row.get(self.columns.id))
@@ -149,6 +150,11 @@ class Table:
     def quarantined(self, number: int, verdict: Unreadable) -> Raw:
         """Return the record of a row of which nothing can be read; number -1: of the file."""
         return Raw(self.path, number, self.role, source=self.source, split=self.split).quarantine(verdict)
+
+    def _points(self, row: Row) -> bool:
+        """Return whether a row may name files or objects elsewhere."""
+        blobs, texts = map(row.get, self.blobs), map(row.get, self.texts)
+        return any(_place_of(value) is not None for value in blobs) or any(isinstance(text, dict) for text in texts)
 
     def _payload(self, raw: Raw, row: Row) -> None:
         for column, part in self.texts.items():
@@ -240,6 +246,13 @@ def _blob(value: object, field: str) -> bytes | str | None:
     if isinstance(value, bytes):
         return value
     return _unicode(value, field)
+
+
+def _place_of(value: object) -> object:
+    """Return what may say where bytes are that a value does not hold."""
+    if isinstance(value, dict):
+        return None if value.get("bytes") is not None else value
+    return None if isinstance(value, bytes) else value or None
 
 
 def _existing(root: Path, table: str, name: str) -> str | None:
