@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-INTERVAL: Final = 0.05  # seconds between two looks at the memory
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+INTERVAL: Final = 0.1  # seconds between two looks at the memory
 
 
 class Failed(Exception):  # noqa: N818 - it is what happened
@@ -23,7 +22,7 @@ class Failed(Exception):  # noqa: N818 - it is what happened
 def run(command: list[str], env: Mapping[str, str], log: Path) -> list[tuple[float, int]]:
     """Run to the end; return (monotonic seconds, bytes resident) of the session's processes, added up.
 
-    Pages that processes share are counted in each.
+    Of a page that processes share each counts its part.
     """
     samples: list[tuple[float, int]] = []
     with log.open("wb") as out:
@@ -66,8 +65,13 @@ def resident(session: int) -> int:
             continue
         try:
             fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+            if int(fields[3]) == session:
+                total += _proportional(Path(entry.path, "smaps_rollup").read_text(encoding="ascii"))
         except OSError:
             continue  # it ended meanwhile
-        if int(fields[3]) == session:
-            total += int(fields[21]) * _PAGE
     return total
+
+
+def _proportional(told: str) -> int:
+    """Return the bytes of what Linux tells as `Pss: N kB`; 0 of a process that has ended."""
+    return next((int(line.split()[1]) << 10 for line in told.splitlines() if line.startswith("Pss:")), 0)
