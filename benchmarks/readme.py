@@ -16,6 +16,8 @@ from benchmarks.bench import HERE
 README: Final = HERE.parent / "README.md"
 DOCS: Final = HERE.parent / "docs" / "kinds"
 KINDS: Final = ("audio", "embeddings", "joint", "parts", "row", "text", "video")
+OVERVIEW: Final = DOCS / "README.md"
+OF_ALL: Final = ("full", "images-subset", *(f"kinds/{kind}" for kind in KINDS))
 SOURCES: Final = HERE.parent / "docs/sources.md"
 RESULTS: Final = HERE / "results"
 TEXTS: Final = ("tool", "seconds", "× dedupver", "CPU s", "peak MiB", "recall", "precision")
@@ -26,6 +28,7 @@ def main() -> None:
     """Write."""
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
     SOURCES.write_text(of_shards(SOURCES.read_text(encoding="utf-8")), encoding="utf-8")
+    OVERVIEW.write_text(of_overview(OVERVIEW.read_text(encoding="utf-8")), encoding="utf-8")
     for kind in KINDS:
         page = DOCS / f"{kind}.md"
         page.write_text(of_kind(kind, page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -41,6 +44,13 @@ def of_kind(kind: str, text: str) -> str:
     """Return the page of a kind with its tables made anew, by the module of its benchmark."""
     results = json.loads((RESULTS / f"kinds/{kind}.json").read_text())
     tables: dict[str, list[str]] = importlib.import_module(f"benchmarks.kinds.{kind}").tables(results)
+    return between(text, tables)
+
+
+def of_overview(text: str) -> str:
+    """Return the page that shows all kinds beside other tools."""
+    results = {name.rpartition("/")[2]: json.loads((RESULTS / f"{name}.json").read_text()) for name in OF_ALL}
+    tables: dict[str, list[str]] = importlib.import_module("benchmarks.kinds.overview").tables(results)
     return between(text, tables)
 
 

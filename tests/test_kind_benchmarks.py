@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import measure, readme
-from benchmarks.kinds import embedded, embeddings, joint
+from benchmarks.kinds import embedded, embeddings, joint, overview
+from benchmarks.kinds.beside import Found, beside, usual_and_best
 from benchmarks.kinds.embedded import Item
 from dedupver import align
 
@@ -97,3 +98,62 @@ def test_the_page_on_sources_shows_the_committed_results() -> None:
     """Likewise, of benchmarks/results/shards.json."""
     text = readme.SOURCES.read_text(encoding="utf-8")
     assert readme.of_shards(text) == text
+
+
+def test_the_page_on_all_kinds_shows_the_committed_results() -> None:
+    """Likewise, of all that benchmarks.kinds.overview reads; each table has its place, and each page of a kind a link."""
+    text = readme.OVERVIEW.read_text(encoding="utf-8")
+    assert readme.of_overview(text) == text
+    assert readme.of_overview(re.sub(r"(<!-- (?!end).*? -->\n)[^<]*", r"\1", text)) == text
+    pages = {page.name for page in readme.DOCS.glob("*.md")} - {"README.md", "captions.md"}
+    assert pages == set(re.findall(r"\]\((\w+\.md)", text))
+
+
+@pytest.mark.parametrize(
+    ("recall", "precision", "said"),
+    [
+        (0.8, 0.9, "level"),
+        (0.8044, 0.896, "level"),  # less than .005 apart
+        (0.8049, 0.9, "ahead"),  # shown as .805, beside .800
+        (0.9, 0.9, "ahead"),
+        (0.796, 0.95, "ahead"),
+        (0.8, 0.85, "behind"),
+        (0.7, 0.9, "behind"),
+        (0.9, 0.8, "finds more, and more wrongly"),
+        (0.7, 1.0, "finds less, and less wrongly"),
+    ],
+)
+def test_a_tool_is_ahead_where_one_figure_is_higher_and_the_other_no_lower(
+    recall: float, precision: float, said: str
+) -> None:
+    """Beside a recall of .8 and a precision of .9."""
+    own = Found("dedupver", "0.8", 0.8004, 0.9)
+    assert beside(Found("peer", "0.5", recall, precision), own) == said
+
+
+def test_a_tool_is_shown_at_its_usual_level_and_at_the_best_of_those_that_were_run() -> None:
+    """The harmonic means are .8, .72 and .72; the usual one is shown once where it is the best."""
+    levels = (0.8, 0.8), (0.6, 0.9), (0.9, 0.6)
+    at = {number / 10: Found("peer", f"0.{number}", *found) for number, found in enumerate(levels, start=1)}
+    assert [found.at for found in usual_and_best(at, 0.2)] == ["0.2", "0.1, its best"]
+    assert [found.at for found in usual_and_best(at, 0.1)] == ["0.1, also its best"]
+
+
+def test_what_is_found_in_groups_of_items_is_put_together() -> None:
+    """All of one edit and half of the other, in both groups; of 12 pairs one is false in each, and two are between them."""
+
+    def found(*shares: float) -> dict[str, object]:
+        return {"recall": dict(enumerate(shares)), "true": 4, "false": 1}
+
+    told = {"a": {"0.9": found(1.0, 0.5)}, "b": {"0.9": found(1.0, 0.5)}, "between": {"0.9": 2}}
+    assert overview.of_levels(told, "peer") == {0.9: Found("peer", "0.9", 0.75, 8 / 12, 4)}
+
+
+def test_pairs_of_texts_count_where_both_are_of_the_corpora() -> None:
+    """Of 100 + 20 + 40 pairs within two corpora and between these, 16 are unlike; those with a third do not count."""
+    told = {
+        "recall": {"a": {"half": 0.5, "typo": 1.0}, "b": {"half": 0.0, "typo": 0.5}, "c": {"half": 0.0, "typo": 0.0}},
+        "pairs": {"a": 100, "b": 20, "c": 7, "a and b": 40, "a and c": 9},
+        "unlike": {"a": 10, "a and b": 6, "a and c": 9},
+    }
+    assert overview.of_corpora(told, ("a", "b"), "peer", "0.8") == Found("peer", "0.8", 0.5, 0.9, 16)
