@@ -50,14 +50,22 @@ class Volume:
     version: str
     file: Callable[[str], Path]  # `kept` → the path of that file, which was checked
     _kept: dict[tuple[str, str], pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
+    _rows: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, name: str, columns: Sequence[str]) -> pa.Table:
         """Return columns of a file of decisions."""
+        if not self._counted(name):  # most files of small versions
+            return _only(columns).empty_table()
         new = [column for column in columns if (name, column) not in self._kept]
         if new:
             table = store.read_table(self.file(name), DECISION, new)
             self._kept.update({(name, column): table[column] for column in new})
         return pa.table({column: self._kept[name, column] for column in columns}, schema=_only(columns))
+
+    def _counted(self, name: str) -> int:
+        if name not in self._rows:
+            self._rows[name] = store.rows_of(self.file(name))
+        return self._rows[name]
 
 
 class _Moves(NamedTuple):

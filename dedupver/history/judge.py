@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from dedupver.history.present import Mask, Present, Seen, look, mask_of
 from dedupver.index.joint import fit
 from dedupver.resolve import Case, Verdicts, met, resolve
-from dedupver.resolve.involved import Ties, involved, least
+from dedupver.resolve.evidence import least
+from dedupver.resolve.involved import Ties, involved
 from dedupver.schema import SIZES
 
 if TYPE_CHECKING:

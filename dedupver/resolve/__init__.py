@@ -18,7 +18,19 @@ from dedupver.digests import Digests, Lookup, Rows, numbered, of_column, parts_i
 from dedupver.index.lsh import distinct
 from dedupver.resolve import captions, rules, words
 from dedupver.resolve.caps import Caps
-from dedupver.resolve.evidence import Evidence, Hot, Keys, Mask, Score, Scores, by_kind, in_sorted, pair_key
+from dedupver.resolve.evidence import (
+    Evidence,
+    Hot,
+    Keys,
+    Mask,
+    Score,
+    Scores,
+    by_kind,
+    in_sorted,
+    least,
+    pair_key,
+    strong,
+)
 from dedupver.resolve.greedy import Alike, Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of, place_in
@@ -88,7 +100,9 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     if case.reviews:  # reviewed records are nodes of their own, so their equals must be found
         conjunctions += rules.exact(nodes.part_sets())
     pictures = captions.pictures(nodes.contents, names) if policy else np.full(len(nodes), -1)
-    evidence, buckets, hot = _evidence(case, names, contents, nodes, conjunctions, captions.buckets(pictures))
+    evidence, buckets, hot = _evidence(
+        case, names, contents, nodes, conjunctions, captions.buckets(pictures), least(settings, names)[0]
+    )
 
     def judge(left: Rows, right: Rows) -> Edges:
         found = rules.judge(conjunctions, nodes.contents, left, right, evidence)
@@ -162,6 +176,7 @@ def _evidence(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
     nodes: Nodes,
     conjunctions: list[Rule],
     others: tuple[Keys, int],
+    bounds: Mapping[str, float],
 ) -> tuple[Evidence, Buckets, dict[str, Mask]]:
     """Return the matches of the contents, and the buckets whose pairs are verified only where they are needed.
 
@@ -172,7 +187,7 @@ def _evidence(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
     hot, buckets = gather(case.hot, lookup, nodes.contents, list(names.values()), kinds, others)
     evidence = Evidence({kind: _scorer(case, kind, contents, is_hot) for kind, is_hot in hot.items()})
     found: dict[str, list[tuple[Rows, Rows, Scores]]] = {kind: [] for kind in EVIDENCE}
-    for batch in case.matches:
+    for batch in strong(case.matches, bounds):
         left, right = (lookup.find(of_column(batch[end])) for end in ("left", "right"))
         for kind, rows in by_kind(batch, (left >= 0) & (right >= 0)):
             found[kind].append((left[rows], right[rows], batch["score"].to_numpy()[rows]))

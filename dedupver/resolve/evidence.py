@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from dedupver import params
 from dedupver.digests import Rows
 from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pyarrow as pa
+    from collections.abc import Iterable, Iterator, Mapping
 
 Scores = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -63,6 +63,28 @@ class Evidence:
             open_ = np.flatnonzero(hot.among[left] & hot.among[right] & ~listed & (left != right))
             scores[open_] = hot.score(left[open_], right[open_], at_least)
         return scores
+
+
+def least(settings: params.Dedup, parts: Mapping[str, str]) -> tuple[dict[str, float], set[str]]:
+    """Return for each kind of evidence the least score that means anything, and the kinds that drop anything."""
+    found = {kind: settings.thresholds.of(kind) for kind in type(settings.thresholds).model_fields}
+    drops: set[str] = set(settings.similar)
+    for rule in settings.rules:
+        for term, value in rule.items():
+            kind = params.evidence_of(term, parts)
+            if kind and isinstance(value, float):
+                found[kind] = min(found[kind], value)
+                drops.add(kind)
+    return found, drops
+
+
+def strong(matches: Iterable[pa.RecordBatch], bounds: Mapping[str, float]) -> Iterator[pa.RecordBatch]:
+    """Give the matches (schema MATCH) that reach what is said of their kind, before anything is looked up for them."""
+    for batch in matches:
+        score, mask = batch["score"].to_numpy(), np.zeros(batch.num_rows, np.bool_)
+        for kind, rows in by_kind(batch, np.ones(batch.num_rows, np.bool_)):
+            mask[rows] = score[rows] >= np.float32(bounds[kind])
+        yield batch.filter(pa.array(mask))
 
 
 def by_kind(batch: pa.RecordBatch, among: Mask) -> Iterator[tuple[str, Rows]]:

@@ -12,9 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import params
 from dedupver.digests import Digests, Lookup, Rows, first_of_each, of_column, of_parts, ranked
-from dedupver.resolve.evidence import Mask, by_kind
+from dedupver.resolve.evidence import Mask, by_kind, strong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,19 +31,6 @@ class Ties(NamedTuple):
     reviews: Sequence[tuple[str, str, str]]
 
 
-def least(settings: params.Dedup, parts: Mapping[str, str]) -> tuple[dict[str, float], set[str]]:
-    """Return for each kind of evidence the least score that means anything, and the kinds that drop anything."""
-    found = {kind: settings.thresholds.of(kind) for kind in type(settings.thresholds).model_fields}
-    drops: set[str] = set(settings.similar)
-    for rule in settings.rules:
-        for term, value in rule.items():
-            kind = params.evidence_of(term, parts)
-            if kind and isinstance(value, float):
-                found[kind] = min(found[kind], value)
-                drops.add(kind)
-    return found, drops
-
-
 def involved(
     records: pa.Table, new: Mask, names: Sequence[str], ties: Ties, bounds: tuple[Mapping[str, float], set[str]]
 ) -> Mask:
@@ -57,8 +43,8 @@ def involved(
     contents, number = ranked(digests[fresh])
     search = _Search(contents)
     search.busy |= np.bincount(number, minlength=len(contents)) > 1
-    for batch in ties.matches():
-        search.meet(batch, bounds[0])
+    for batch in strong(ties.matches(), bounds[0]):
+        search.meet(batch)
     search.gather(ties.hot, bounds[1])
     wanted = _reviewed(records["id"], ties.reviews)
     theirs = digests[~fresh]
@@ -82,15 +68,13 @@ class _Search:
         others = np.concatenate(self._others)
         return Lookup(others[first_of_each(others)])
 
-    def meet(self, batch: pa.RecordBatch, bounds: Mapping[str, float]) -> None:
+    def meet(self, batch: pa.RecordBatch) -> None:
         """Take in some matches."""
         ends = [of_column(batch[end]) for end in ("left", "right")]
         places = [self.lookup.find(end) for end in ends]
-        scores = batch["score"].to_numpy()
-        for kind, rows in by_kind(batch, (places[0] >= 0) | (places[1] >= 0)):
-            good = rows[scores[rows] >= np.float32(bounds[kind])]
-            for end, place in zip(ends, places, strict=True):
-                self._tie(end[good], place[good])
+        known = (places[0] >= 0) | (places[1] >= 0)
+        for end, place in zip(ends, places, strict=True):
+            self._tie(end[known], place[known])
 
     def gather(self, hot: Batches, kinds: set[str]) -> None:
         """Take in the hot buckets that have a newcomer's content."""
