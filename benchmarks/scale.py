@@ -52,7 +52,7 @@ def main() -> None:
             found["sizes"].append(one_size(size, asked))
             write(found, asked.out)
     if "encoded" not in found:
-        found["encoded"] = one_size(min(asked.sizes), asked, ENCODER)
+        found["encoded"] = one_size(asked.encoded, asked, ENCODER)
         write(found, asked.out)
     if "many" not in found:
         found["many"] = many_versions(min(asked.sizes), asked)
@@ -62,6 +62,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
+    parser.add_argument("--encoded", type=int, default=100_000, help="records of the run with embeddings")
     parser.add_argument("--lines", type=int, default=tasks.PIECE, help="of a record")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true", help="keep the sizes that the results hold")
