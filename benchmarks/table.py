@@ -27,7 +27,7 @@ _COLUMNS: Final = {
 _LEGEND: Final = """- seconds: median, from the start of the process to decisions on disk; "without start": less interpreter and imports.
 - CPU s: user and system time of all its processes up to there; less sensitive than seconds to what else the machine does.
 - × dedupver: median over the rounds of the ratio to dedupver in the same round; below 1 is faster than dedupver.
-- peak: the most memory resident in all of the tool's processes together, shared pages counted in each.
+- peak: the most memory resident in all of the tool's processes together; of a page that they share each counts its part.
 - The truth is exact: all pairs of records whose sets of 3-word shingles have a Jaccard similarity ≥ 0.8, in the tool's
   own notion of a word (benchmarks/truth.py). Of a tool that lists no pairs, only what it drops is judged.
 - dedupver lists no pairs of buckets beyond `match.bucket_cap` members, only who is in them, and compares those that a
