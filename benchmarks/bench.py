@@ -2,6 +2,7 @@
 
     python -m benchmarks.bench                 the subset: minutes
     python -m benchmarks.bench --full          over 100 MB a task, five rounds: hours
+    python -m benchmarks.bench --full --timings     the seconds alone, in minutes: the truth takes the hours
     python -m benchmarks.bench --resume …      goes on where a run was cut off
 
 Downloads, environments and data are kept in benchmarks/.work, which git ignores; results go to benchmarks/results.
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tools", nargs="+", choices=[t.name for t in tools.TOOLS])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--timings", action="store_true", help="compare with no truth, which takes an hour to find")
     parser.add_argument("--resume", action="store_true", help="keep the runs that the results hold")
     parser.add_argument("--work", type=Path, default=HERE / ".work")
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -55,7 +57,8 @@ class Benchmark:
         """Prepare the data."""
         self.work, self.threads = asked.work, asked.threads
         self.size = "full" if asked.full else "subset"
-        self.place = asked.out / f"{self.size}.json"
+        self.timings: bool = asked.timings
+        self.place = asked.out / (f"{self.size}-timings.json" if self.timings else f"{self.size}.json")
         self.rounds = asked.rounds
         self.tools = [t for t in tools.TOOLS if (t.name in asked.tools if asked.tools else asked.full or t.subset)]
         wanted = [t for t in tasks.TASKS if not asked.tasks or t.name in asked.tasks]
@@ -100,7 +103,7 @@ class Benchmark:
 
     def judge(self, task: str, tool: tools.Tool, out: Path) -> score.Scores:
         """Return the scores of what the tool wrote."""
-        if tool.tokens is None:
+        if tool.tokens is None or self.timings:
             return {}
         cache = self.work / "truth" / f"{self.results['tasks'][task]['sha256'][:16]}-{tool.tokens}.npz"
         size, threshold = tools.SETTINGS["shingle"], tools.SETTINGS["threshold"]

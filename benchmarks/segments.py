@@ -27,6 +27,7 @@ from benchmarks.bench import HERE, machine
 from dedupver import pipeline, store
 from dedupver.compact import merge_base
 from dedupver.index.segment import Index
+from dedupver.manifest import READ
 from dedupver.schema import FORMAT
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def add_segment(root: Path, number: int, batch: Path, settings: dict[str, Any]) 
     shutil.rmtree(root / "base")
     (root / "base").mkdir()
     (root / "index").rename(root / "base/index")
+    with store.building(root / "base/manifest") as empty:  # what was read is not asked for here
+        store.write_json(empty / READ, {})
     store.write_json(root / "base/base.json", {"format": FORMAT, "version": f"b{number + 1}"})
 
 
