@@ -36,8 +36,19 @@ def main() -> None:
 
 def filled(text: str) -> str:
     """Return the README with its tables made anew from the committed results."""
-    full, images = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("full", "images-subset"))
-    return between(text, {f"full {task}": texts(full, task) for task in full["tasks"]} | {"images": pictures(images)})
+    names = ("full", "full-timings", "images-subset")
+    full, timings, images = (json.loads((RESULTS / f"{name}.json").read_text()) for name in names)
+    tables = {f"full {task}": texts(timed(full, timings), task) for task in full["tasks"]}
+    return between(text, tables | {"images": pictures(images)})
+
+
+def timed(full: dict[str, Any], timings: dict[str, Any]) -> dict[str, Any]:
+    """Return the results of a run with the scores of one that was compared with the truth."""
+    scores = {
+        (row["task"], row["tool"]): {name: row[name] for name in ("recall", "precision") if name in row}
+        for row in full["table"]
+    }
+    return {**timings, "table": [{**row, **scores[row["task"], row["tool"]]} for row in timings["table"]]}
 
 
 def of_kind(kind: str, text: str) -> str:
