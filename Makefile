@@ -52,5 +52,7 @@ bench-full: setup
 	python -m benchmarks.bench --full
 	python -m benchmarks.images
 	python -m benchmarks.vectors
-	python -m benchmarks.scale --lines 8 --sizes 100000 1000000 3000000
+	python -m benchmarks.scale --lines 8 --sizes 100000 1000000 3000000 --encoded 1000000
+	python -m benchmarks.segments
 	python -m benchmarks.storage
+	for kind in text embeddings joint audio video row parts; do python -m benchmarks.kinds.$$kind || exit 1; done
