@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from dedupver import params, store
 from dedupver.digests import Rows, laid_out, numbered, of_parts, parts_in
+from dedupver.index.joint import fit
 from dedupver.index.segment import Index
 from dedupver.manifest import FILES
 from dedupver.query import evidence_of, parts_of
@@ -204,27 +205,35 @@ def evidence(version: Version) -> Iterator[Finding]:
     dropped = version.live.filter(pa.array(equal(version.live, "action", "drop")))
     dropped = dropped.filter(pa.array(version.find(dropped["representative"]) >= 0))
     index = Index.open(version.root / "index")
-    for kind in sorted(EVIDENCE):
-        rows, part, stated = _claims(dropped["evidence"], kind, version.parts)
-        mine, its = (version.contents[version.find(dropped[name])[rows], part] for name in ("id", "representative"))
-        found = index.score(kind, mine, its)
-        for at in np.flatnonzero(np.abs(found - stated) > ROUNDING):
+    for kind in [*sorted(EVIDENCE), "joint"]:
+        rows, (part, other), stated = _claims(dropped["evidence"], kind, version.parts)
+        mine, its = (version.contents[version.find(dropped[name])[rows]] for name in ("id", "representative"))
+        each = np.arange(len(rows))
+        if kind == "joint":  # either may be the one whose image it is
+            found = np.fmax(*(fit(index, a[each, part], b[each, other]) for a, b in ((mine, its), (its, mine))))
+        else:
+            found = index.score(kind, mine[each, part], its[each, part])
+        for at in np.flatnonzero(~(np.abs(found - stated) <= ROUNDING)):
             message = f"{kind}: states {stated[at]:.6g}, the index says {found[at]:.6g}"
             yield Finding("evidence", dropped["id"][int(rows[at])].as_py(), message, REBUILD)
 
 
 def _claims(said: pa.ChunkedArray, kind: str, names: Mapping[str, str]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:
-    """Return the rows whose evidence states a score of a kind, the number of the part it is of, and the score."""
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+    """Return the rows whose evidence states a score of a kind, the numbers of the two parts it is of, and the score.
+
+    Shapes (m,), (2, m), (m,); the two are one part but for evidence across parts.
+    """
+    found = [(np.empty(0, np.int64), np.empty((0, 2), np.int64), np.empty(0))]
     for terms, rows in _by_terms(said, names):
         for number, (part, its) in enumerate(terms):
             if its == kind:
                 term = pc.list_element(pc.split_pattern(said.take(pa.array(rows)), ","), number)
                 score = pc.list_element(pc.split_pattern(term, "="), 1).cast(pa.float64()).to_numpy()
-                found.append((rows, np.full(len(rows), list(names).index(part)), score))
+                both = [list(names).index(name) for name in (part.split("~") * 2)[:2]]
+                found.append((rows, np.tile(both, (len(rows), 1)), score))
     at, parts, scores = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(at, kind="stable")
-    return at[order], parts[order], scores[order]
+    return at[order], parts[order].T, scores[order]
 
 
 def _never_evicted(version: Version) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Similarity = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
-RESERVED: Final = frozenset({*RAW.names, ATTRIBUTES, "every", "content"})
+RESERVED: Final = frozenset({*RAW.names, ATTRIBUTES, "every", "content", "joint"})
 MEMBERS: Final = {".txt": "caption", ".caption": "caption", ".json": ATTRIBUTES}
 """What a file is that stands beside another one of a sample, by its suffix."""
 MOST_FIELDS: Final = 64
@@ -431,6 +431,11 @@ class Params(Section):
         for rule in self.dedup.rules:
             for term, value in rule.items():
                 _check_term(term, value, self.source.parts)
+            if "joint" in rule and len(rule) > 1:
+                raise ValueError(
+                    "dedup.rules: joint stands alone in its rule, for an image and a text have no other evidence in "
+                    "common. Write it as a rule beside the others: either is enough then"
+                )
         return self
 
     @model_validator(mode="after")
@@ -448,9 +453,11 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _captions_can_be_compared(self) -> Self:
+    def _there_is_a_joint_space(self) -> Self:
         if self.dedup.captions == "most_similar" and not self.fingerprint.joint.encoder:
             raise ValueError("dedup.captions is most_similar, which needs a joint space: set fingerprint.joint.encoder")
+        if any("joint" in rule for rule in self.dedup.rules) and not self.fingerprint.joint.encoder:
+            raise ValueError("dedup.rules names joint, which needs a joint space: set fingerprint.joint.encoder")
         return self
 
     @model_validator(mode="after")
@@ -469,8 +476,10 @@ def evidence_of(term: str, parts: Mapping[str, str]) -> str | None:
     """Return the kind of evidence that a number in a rule's term speaks of: `caption.embedding` → `text_embedding`.
 
     `parts` maps each part to its modality. A bare part means its modality's first kind: minhash for texts, phash for
-    images. `every` and `content` have none.
+    images. `joint` is one of images and texts; `every` and `content` have none.
     """
+    if term == "joint":
+        return term
     part, _, measure = term.partition(".")
     if part not in parts:
         return None
@@ -517,14 +526,15 @@ def _check_columns(part: str, columns: object) -> None:
 
 def _check_term(term: str, value: object, parts: Mapping[str, str]) -> None:
     part, _, measure = term.partition(".")
-    if part not in {"every", "content", *parts} or (measure and evidence_of(term, parts) is None):
+    if part not in {"every", "content", "joint", *parts} or (measure and evidence_of(term, parts) is None):
         measured = [f"{p}.{k.measure}" for p, modality in parts.items() for k in EVIDENCE.values() if k[0] == modality]
-        raise ValueError(f"dedup.rules: unknown term {term!r}{_nearest(term, ['every', 'content', *parts, *measured])}")
+        known = ["every", "content", "joint", *parts, *measured]
+        raise ValueError(f"dedup.rules: unknown term {term!r}{_nearest(term, known)}")
     if term in {"every", "content"} and isinstance(value, float):
         raise ValueError(f"dedup.rules: {term} takes `exact` or `similar`; a number needs a part: {{image: {value}}}")
     if term == "content" and value != "exact":
         raise ValueError("dedup.rules: content takes `exact`")
-    if measure and not isinstance(value, float):
+    if (measure or term == "joint") and not isinstance(value, float):
         raise ValueError(f"dedup.rules: {term} takes a number, a similarity in [0, 1]")
 
 

@@ -270,7 +270,8 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
 
 def _thresholds(decision: dict[str, Any], parts: Mapping[str, str]) -> list[str]:
     return [
-        f"a threshold of {kind} above {score:.6g} takes this evidence away: `dedup.thresholds.{kind}`, or the rule's"
+        f"a threshold of {kind} above {score:.6g} takes this evidence away: "
+        + ("the rule's, or no such rule" if kind == "joint" else f"`dedup.thresholds.{kind}`, or the rule's")
         for _, kind, score in evidence_of(decision["evidence"], parts)
         if kind
     ]
@@ -286,13 +287,15 @@ def evidence_of(text: str | None, parts: Mapping[str, str]) -> list[tuple[str, s
     """Return the terms of a decision's evidence: part, kind of EVIDENCE (None: equal contents), score.
 
     `image.phash=0.969,caption=exact` holds (image, image, 0.969) and (caption, None, 1.0). A review is no such term.
+    `image~caption.joint=0.93`, of an image of one and a caption of the other, holds (image~caption, joint, 0.93).
     """
     terms = []
     for said in filter(None, (text or "").split(",")):
         name, _, value = said.partition("=")
         part, _, measure = name.partition(".")
-        if part in parts:
-            what = parts[part], measure
-            kind = next((name for name, kind in EVIDENCE.items() if kind[:2] == what), None)
+        if set(part.split("~")) <= parts.keys():
+            what = parts.get(part), measure
+            kinds = (name for name, kind in EVIDENCE.items() if kind[:2] == what)
+            kind = "joint" if "~" in part else next(kinds, None)
             terms.append((part, kind, float(value) if kind else 1.0))
     return terms

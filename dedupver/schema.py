@@ -163,7 +163,7 @@ CONTENT: Final = pa.schema(
 
 MATCH: Final = pa.schema(
     [
-        pa.field("kind", pa.string(), nullable=False),  # a key of EVIDENCE
+        pa.field("kind", pa.string(), nullable=False),  # a key of EVIDENCE; where a rule asks for it, also `joint`
         pa.field("left", DIGEST, nullable=False),  # the newer content, or the greater digest
         pa.field("right", DIGEST, nullable=False),
         pa.field("score", pa.float32(), nullable=False),  # a similarity in [0, 1]

@@ -56,7 +56,7 @@ class World:
     scores: dict[tuple[str, str, str], float] = field(default_factory=dict)
     hot: dict[str, list[set[str]]] = field(default_factory=dict)
     reviews: dict[tuple[str, str], str] = field(default_factory=dict)
-    fits: dict[tuple[str, str], float] = field(default_factory=dict)  # of an image and a caption
+    fits: dict[tuple[str, str], float] = field(default_factory=dict)  # of an image and a text
 
     def score(self, kind: str, a: str, b: str) -> float:
         """Return the similarity of two contents; 0 where there is none."""
@@ -70,6 +70,7 @@ class World:
             for (k, a, b), s in self.scores.items()
             if not any({a, b} <= group for group in self.hot.get(k, []))
         ]
+        listed += [("joint", image, text, s) for (image, text), s in self.fits.items()]
         matches = [{"kind": k, "left": digest(a), "right": digest(b), "score": s} for k, a, b, s in listed]
         hot = [
             {"kind": k, "group": g, "content": digest(c)}
@@ -174,6 +175,8 @@ def _worth(world: World, item: Item, settings: params.Dedup) -> float:
 
 
 def _rule(world: World, settings: params.Dedup, rule: dict[str, Any], a: Item, b: Item) -> float:
+    if "joint" in rule:
+        return max(_across(world, rule["joint"], a, b), _across(world, rule["joint"], b, a))
     scores: list[float] = []
     for term, value in rule.items():
         if term in {"every", "content"}:
@@ -186,6 +189,13 @@ def _rule(world: World, settings: params.Dedup, rule: dict[str, Any], a: Item, b
                 return 0.0
             scores.append(_part(world, settings, part, measure, value, a, b))
     return min(scores)
+
+
+def _across(world: World, floor: float, a: Item, b: Item) -> float:
+    """Return how well an image of the one fits a text of the other."""
+    images, texts = ([c for p, c in x.parts.items() if PARTS[p] == m] for x, m in ((a, "image"), (b, "text")))
+    found = [world.fits.get((image, text), 0.0) for image in images for text in texts]
+    return max((score for score in found if score >= floor), default=0.0)
 
 
 def _part(world: World, settings: params.Dedup, part: str, measure: str | None, value: Any, a: Item, b: Item) -> float:

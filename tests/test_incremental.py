@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import whole
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from oracle import Item, World
+from oracle import Item, World, digest
 from test_resolve import POOL, policies, worlds
 
 from dedupver import history, manifest, params, store
-from dedupver.schema import BROUGHT, DECISION, MOVED, RECORD, REPORTED
+from dedupver.schema import BROUGHT, DECISION, FIT, MOVED, RECORD, REPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +45,13 @@ class Known:
         self._world = dataclasses.replace(world, items=every, reviews={})
 
     def matches(self) -> Iterator[pa.RecordBatch]:
-        """Give the matches that are listed."""
-        return iter(self._world.case().matches)
+        """Give the matches that are listed, within modalities."""
+        return iter(dataclasses.replace(self._world, fits={}).case().matches)
+
+    def fits(self) -> Iterator[pa.RecordBatch]:
+        """Give the images and texts that fit each other."""
+        rows = [{"image": digest(a), "text": digest(b), "score": s} for (a, b), s in self._world.fits.items()]
+        return iter(pa.Table.from_pylist(rows, schema=FIT).to_batches(max_chunksize=2))
 
     def hot(self) -> Iterator[pa.RecordBatch]:
         """Give the members of hot groups."""
@@ -103,6 +108,23 @@ def arrivals(draw: st.DrawFn, versions: list[list[Item]]) -> list[Item]:
     return [*back, *more]
 
 
+modes = st.sampled_from(["snapshot", "append"])
+histories = st.lists(st.sampled_from(["frozen", "frozen", "rejudge"]), min_size=4, max_size=4)
+crossers = st.sampled_from([0.875, 0.9375, 1.0]).map(
+    lambda at_least: params.Dedup.model_validate({"rules": [{"joint": at_least}], "similar": []})
+)
+
+
+@st.composite
+def crossings(draw: st.DrawFn) -> Past:
+    """Draw two to four versions of records of an image or a text each, of which some fit and no two are alike."""
+    items = [Item(f"{part}{n}", {part: content}) for part in ("image", "text") for n, content in enumerate(POOL[part])]
+    pairs = [(image, text) for image in POOL["image"] for text in POOL["text"]]
+    fits = {pair: draw(st.sampled_from([0.75, 0.9375, 1.0])) for pair in draw(st.sets(st.sampled_from(pairs)))}
+    chosen = st.lists(st.sampled_from(items), unique_by=lambda item: item.name)
+    return Past(World([], fits=fits), draw(st.lists(chosen, min_size=2, max_size=4)))
+
+
 def brought(items: list[Item], version: str) -> pa.Table:
     """Return records as they come, sorted by id."""
     rows = [{**item.row(), "version": version} for item in sorted(items, key=lambda item: item.name)]
@@ -139,20 +161,32 @@ def test_what_changed_is_what_judging_everything_comes_to(
     past: Past, given_: list[params.Dedup], data: st.DataObject
 ) -> None:
     """In snapshots and batches, frozen and judged again, with thresholds and rules that change between versions."""
-    mode = data.draw(st.sampled_from(["snapshot", "append"]))
-    histories = data.draw(st.lists(st.sampled_from(["frozen", "frozen", "rejudge"]), min_size=4, max_size=4))
+    compare(past, given_, data.draw(modes), data.draw(histories))
+
+
+@SOME
+@given(crossings(), st.lists(crossers, min_size=4, max_size=4), modes, histories)
+def test_what_fits_an_old_record_is_judged_beside_it(
+    past: Past, given_: list[params.Dedup], mode: str, histories_: list[str]
+) -> None:
+    """Newcomers that share nothing with the base but an image that fits a text, under a rule across modalities."""
+    compare(past, given_, mode, histories_)
+
+
+def compare(past: Past, given_: list[params.Dedup], mode: str, histories_: list[str]) -> None:
+    """Decide version by version, and as whole tables."""
     reviews = [(a, b, label) for (a, b), label in past.world.reviews.items()]
     index: Any = Known(past.world)
     with tempfile.TemporaryDirectory() as folder:
         log = manifest.EMPTY
         for number, items in enumerate(past.versions, start=1):
             version = params.Version(name=f"v{number}", time=f"2024-01-0{number}T00:00:00Z")
-            policy = given_[number - 1].model_copy(update={"history": histories[number - 1]})
+            policy = given_[number - 1].model_copy(update={"history": histories_[number - 1]})
             chosen = params.Params(
                 version=version,
                 source=params.Source(mode=mode),
                 dedup=policy.model_dump(),
-                fingerprint={"text": {"simhash": True}},
+                fingerprint={"text": {"simhash": True}, "joint": {"encoder": "onnx:space"}},
                 match={"floor": dict.fromkeys(params.Floor.model_fields, 0.0)},
             )
             came = brought(items, version.name)

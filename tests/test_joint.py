@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -9,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import projects
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from dedupver import align, pipeline, store
+from dedupver import align, manifest, pipeline, query, store
 from dedupver.check import check
 from dedupver.digests import of_column
 from dedupver.fingerprint.encoders import find_model, open_encoder
 from dedupver.fingerprint.encoders.aligned import Aligned
 from dedupver.index.joint import fit
 from dedupver.index.segment import Index
+from dedupver.invariants import Version, evidence
 from dedupver.params import Params
 from dedupver.project import Project
 from dedupver.schema import ModelError, ParamsError, SourceError
@@ -228,6 +231,79 @@ def test_without_a_space_nothing_is_said_of_it(tmp_path: Path) -> None:
     assert pq.read_table(root / "build/dedup/captions.parquet").num_rows == 0
     assert not list((root / "index/segments/v1").glob("*joint*"))
     assert "caption_unlike_image" not in projects.metrics(root, "dedup")["reported"]
+
+
+PLAIN: projects.Files = {"a.png": png("red", seed=1), "b.txt": "a red thing", "c.txt": "so very blue"}
+ACROSS: dict[str, Any] = {"dedup__rules": [{"joint": 0.9}], "source__samples": "file"}
+
+
+def test_a_rule_drops_across_modalities(space: Path, tmp_path: Path) -> None:
+    """The text goes for the picture that it describes; what is said of it is checked, explained and counted."""
+    files = {**PLAIN, "d.png": png("green", seed=2), "e.txt": "green"}
+    root = projects.build(projects.create(tmp_path, files, **settings(space, **ACROSS)))
+    decided = projects.decisions(root)
+    assert {name: row["representative"] for name, row in decided.items() if row["action"] == "drop"} == {
+        "b.txt": "a.png",
+        "e.txt": "d.png",
+    }
+    words = decided["b.txt"]
+    assert (words["reason"], words["method"], words["threshold"]) == ("cross_modal_match_of", "joint", 0.9)
+    assert words["evidence"] == f"image~text.joint={words['score']:.6g}"
+    assert words["score"] > 0.97
+    assert words["rule"] == "{joint: 0.9}"
+    assert elsewhere(root) == set()  # what is dropped is not told of once more
+    assert check(root) == []
+    told = query.explain(manifest.open_manifest(root / "manifest"), "b.txt")
+    assert f"a threshold of joint above {words['score']:.6g} takes this evidence away: the rule's, or no such rule" in (
+        told.remedies
+    )
+    assert "cross_modal_match_of,joint,2" in (root / "plots/reasons.csv").read_text()
+
+
+def test_a_claim_across_modalities_is_computed_again(space: Path, tmp_path: Path) -> None:
+    """A log that states another score is found out."""
+    root = projects.build(projects.create(tmp_path, PLAIN, **settings(space, **ACROSS)))
+    live = manifest.open_manifest(root / "manifest").live()
+    (score,) = live["score"].drop_null().to_pylist()
+    other = pc.replace_substring(live["evidence"], f"{score:.6g}", "0.91")
+    at = live.column_names.index("evidence")
+    version = Version(root, manifest.open_manifest(root / "manifest"), live, live.slice(0, 0), live.slice(0, 0))
+    assert list(evidence(version)) == []
+    altered = dataclasses.replace(version, live=live.set_column(at, live.schema.field("evidence"), other))
+    assert [(each.subject, each.message) for each in evidence(altered)] == [
+        ("b.txt", f"joint: states 0.91, the index says {score:.6g}")
+    ]
+
+
+@pytest.mark.parametrize("first", [["a.png", "c.txt"], ["b.txt", "c.txt"]])
+def test_what_was_published_stays_across_modalities(space: Path, tmp_path: Path, first: list[str]) -> None:
+    """The newcomer goes, be it the image or the text; a version at once keeps the same when those go first."""
+    given = settings(space, **ACROSS)
+    root = projects.build(projects.create(tmp_path, {name: PLAIN[name] for name in first}, **given))
+    projects.advance(root)
+    projects.reopen(root, PLAIN, "v2", **given)
+    projects.build(root)
+    assert projects.kept(root) == set(first)
+    assert elsewhere(root) == set()
+    assert check(root) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dedup": {"rules": [{"joint": 0.9}]}}, r"names joint, which needs a joint space: set fingerprint\.joint"),
+        ({"dedup": {"rules": [{"joint": 0.1}]}}, r"dedup\.rules joint is 0\.1, below match\.floor\.joint = 0\.25"),
+        ({"dedup": {"rules": [{"joint": "similar"}]}}, "joint takes a number"),
+        ({"dedup": {"rules": [{"joint": 0.9, "text": 0.8}]}}, "joint stands alone in its rule"),
+        ({"dedup": {"rules": [{"jont": 0.9}]}}, "unknown term 'jont': did you mean 'joint'"),
+        ({"source": {"parts": {"joint": "text"}}}, "a part can't be called 'joint'"),
+    ],
+)
+def test_a_rule_across_modalities_is_checked(given: dict[str, Any], message: str) -> None:
+    """Before anything runs."""
+    space = {} if "joint space" in message else {"fingerprint": {"joint": {"encoder": "onnx:space"}}}
+    with pytest.raises(ValueError, match=message):
+        Params.model_validate({**space, **given})
 
 
 def made_pairs(count: int, seed: int = 1) -> align.Pairs:

@@ -222,6 +222,7 @@ def test_evidence_is_read_back() -> None:
         ("caption", None, 1.0),
     ]
     assert query.evidence_of("caption.embedding=0.97", PARTS) == [("caption", "text_embedding", 0.97)]
+    assert query.evidence_of("image~caption.joint=0.93", PARTS) == [("image~caption", "joint", 0.93)]
     assert query.evidence_of("review=same", PARTS) == query.evidence_of(None, PARTS) == []
 
 

@@ -40,6 +40,8 @@ RULES: list[tuple[dict[str, Any], ...]] = [
     ({"content": "exact"},),
     ({"vector": 0.875}, {"image": 0.75, "vector": 0.75}, {"vector.cosine": 0.9375, "text": "similar"}),
     ({"every": "similar", "image": 0.9375}, {"caption": "exact", "image.embedding": 0.75}),
+    ({"joint": 0.875},),
+    ({"every": "similar"}, {"joint": 0.9375}, {"image": 0.875}, {"joint": 0.75}),
 ]
 
 
@@ -65,6 +67,8 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
         items.append(Item(f"r{at}", chosen, 0 if forced else draw(st.integers(1, 2)), forced, fields))
     pairs = [(k, a, b) for k, (m, *_) in EVIDENCE.items() for a in POOL.get(m, []) for b in POOL[m] if a < b]
     scores = {pair: score for pair in pairs if (score := draw(st.sampled_from([0, *LEVELS])))}
+    across = [(a, b) for a in POOL["image"] for b in POOL["text"]]
+    fits = {pair: score for pair in across if (score := draw(st.sampled_from([0, 0, 0, *LEVELS])))}
     names = [item.name for item in items]
     reviews = {}
     if len(names) > 1 and draw(st.booleans()):
@@ -79,7 +83,7 @@ def worlds(draw: st.DrawFn, *, hot: bool = False) -> World:
             for k, (m, *_) in EVIDENCE.items()
             if m in POOL
         }
-    return World(items, scores, groups, reviews)
+    return World(items, scores, groups, reviews, fits)
 
 
 @st.composite
@@ -129,7 +133,11 @@ def test_agrees_with_plain_python_over_all_pairs(world: World, policy: Dedup) ->
         if representative is not None:
             best = max(expected[name].values())
             assert expected[name][representative] == best
-            assert said(verdicts, at)["score"] == pytest.approx(best)
+            words = said(verdicts, at)
+            assert words["score"] == pytest.approx(best)
+            across = words["evidence"].startswith("image~")
+            assert (words["method"] == "joint") == (words["reason"] == "cross_modal_match_of") == across
+            assert not across or words["evidence"].endswith(f".joint={best:.6g}")
     assert verdicts.unverified == 0
 
 
@@ -271,6 +279,39 @@ def test_a_picture_with_another_caption_is_another_pair() -> None:
     assert verdicts.reported.to_pylist() == [
         {"case": "same_image_other_caption", "left": "a", "right": "b", "kind": "exact", "score": 1.0}
     ]
+
+
+def test_an_image_and_a_text_of_two_records_match_across() -> None:
+    """The text goes for the picture that it fits; a caption that fits its own picture alone drops nothing."""
+    items = [
+        Item("a", {"image": "I"}),
+        Item("b", {"text": "T"}),
+        Item("c", {"image": "J", "caption": "C"}),
+        Item("d", {"text": "U"}),
+    ]
+    fits = {("I", "T"): 0.9375, ("J", "C"): 1.0, ("J", "U"): 0.75}
+    policy = Dedup.model_validate({"rules": [{"joint": 0.9}], "keep": ["first"]})
+    found, verdicts = judged(World(items, fits=fits), policy)
+    assert found == {"a": None, "b": "a", "c": None, "d": None}
+    assert said(verdicts, 1) == {
+        "reason": "cross_modal_match_of",
+        "method": "joint",
+        "score": 0.9375,
+        "threshold": 0.9,
+        "evidence": "image~text.joint=0.9375",
+        "rule": "{joint: 0.9}",
+    }
+    turned = [dataclasses.replace(item, rank=0, forced=True) if item.name == "b" else item for item in items]
+    assert judged(World(turned, fits=fits), policy)[0] == {"a": "b", "b": None, "c": None, "d": None}
+    assert judged(World(items, fits=fits), Dedup())[0] == dict.fromkeys("abcd")  # by no rule but its own
+
+
+def test_one_image_of_many_records_is_listed_in_blocks() -> None:
+    """Two thousand captioned copies of a picture, and its text alone: each of them fits it, and no two each other."""
+    items = [Item(f"r{n:04}", {"image": "I", "caption": f"C{n}"}) for n in range(2000)]
+    policy = Dedup.model_validate({"rules": [{"joint": 0.9}], "keep": ["first"]})
+    found, _ = judged(World([*items, Item("a", {"text": "T"})], fits={("I", "T"): 0.9375}), policy)
+    assert found == {"a": None} | {item.name: "a" for item in items}
 
 
 def test_exact_copies_go_for_the_first() -> None:

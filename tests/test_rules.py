@@ -9,7 +9,7 @@ import pytest
 
 from dedupver.params import Dedup
 from dedupver.resolve.evidence import Evidence, Hot
-from dedupver.resolve.rules import Edges, Term, describe, edges, lowest, parse
+from dedupver.resolve.rules import Edges, Term, describe, edges, judge, lowest, parse
 from dedupver.schema import EVIDENCE, PARTS
 
 TEXT, IMAGE, CAPTION = 0, 1, 2
@@ -132,3 +132,31 @@ def test_evidence_is_described_part_by_part() -> None:
         "image.phash=0.953125,image.embedding=0.99,caption=exact",
         "image=exact,caption.minhash=0.812346",
     ]
+
+
+def test_a_rule_across_modalities_is_one_for_each_image_and_text() -> None:
+    """The number of an image may be the lesser or the greater; nobody is beside itself; the best of two ways is said."""
+    found = rules_of({"joint": 0.9})
+    across = [(rule.terms[0].part, rule.terms[0].other) for rule in found]
+    assert across == [(IMAGE, TEXT), (IMAGE, CAPTION)]
+    nodes = np.array([[-1, 10, 20], [-1, 11, 21], [9, -1, -1], [-1, 11, 20]])
+    nodes = np.hstack([nodes, np.full((4, len(PARTS) - 3), -1)])
+    seen = evidence(joint=[(10, 20, 1.0), (11, 20, 0.9375), (11, 21, 0.95), (9, 11, 0.96875), (9, 10, 0.5)])
+    pairs = edges(found, nodes, seen)
+    assert pairs_of(pairs) == [(0, 1), (0, 3), (1, 2), (1, 3), (2, 3)]  # 0 and 3 share a caption that fits 0's image
+    scores = dict(zip(pairs_of(pairs), pairs.score.tolist(), strict=True))
+    assert scores == {
+        (0, 1): 0.9375,
+        (0, 3): 1.0,
+        (1, 2): 0.96875,
+        (1, 3): pytest.approx(0.95),
+        (2, 3): 0.96875,
+    }
+    assert pairs_of(judge(found, nodes, *np.triu_indices(4, 1), seen)) == []  # which all are listed
+    ends = (nodes[pairs.left], nodes[pairs.right])
+    text, caption = (
+        describe(rule, list(PARTS), *(end[pairs.rule == number] for end in ends), seen).to_pylist()
+        for number, rule in enumerate(found)
+    )
+    assert text == ["image~text.joint=0.96875", "image~text.joint=0.96875"]
+    assert caption == [f"image~caption.joint={score}" for score in ("0.9375", "1", "0.95")]

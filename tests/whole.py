@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from dedupver.digests import Rows, equal_parts
 from dedupver.index.joint import fit
 from dedupver.resolve import Case, Verdicts, met, resolve
+from dedupver.resolve.evidence import across
 from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD, SIZES
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def _case(
         rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
         forced=forced,
         counted=~reference[judged],
-        matches=index.matches(),
+        matches=itertools.chain(index.matches(), across(index.fits())),
         hot=index.hot(),
         reviews=reviews,
         scorer=index.scorer,

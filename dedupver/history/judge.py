@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,12 +14,12 @@ import pyarrow.compute as pc
 from dedupver.history.present import Mask, Present, Seen, look, mask_of
 from dedupver.index.joint import fit
 from dedupver.resolve import Case, Verdicts, met, resolve
-from dedupver.resolve.evidence import least
+from dedupver.resolve.evidence import across, least
 from dedupver.resolve.involved import Ties, involved
 from dedupver.schema import SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dedupver import params
     from dedupver.digests import Rows
@@ -95,7 +96,7 @@ def _judge(
         forced=forced,
         counted=counted,
         fresh=np.append(~held, ~always),
-        matches=index.matches(),
+        matches=_matches(index, given.dedup),
         hot=index.hot(),
         reviews=reviews,
         scorer=index.scorer,
@@ -121,6 +122,13 @@ def _involved(
     others = present.base.state(("id", "parts"), bench.others)
     records = pa.concat_tables([seen, others])
     names = met(given.source.parts, records["parts"])
-    ties, bounds = Ties(index.matches, index.hot, reviews), least(given.dedup, given.source.parts)
+    matches = partial(_matches, index, given.dedup)
+    ties, bounds = Ties(matches, index.hot, reviews), least(given.dedup, given.source.parts)
     wanted = involved(records, np.append(new, np.zeros(others.num_rows, np.bool_)), list(names), ties, bounds)
     return bench.judged[wanted[: len(new)]], bench.others[wanted[len(new) :]], names
+
+
+def _matches(index: Index, settings: params.Dedup) -> Iterator[pa.RecordBatch]:
+    """Return what is known of pairs of contents, across modalities only where a rule asks for it (schema MATCH)."""
+    asked = any("joint" in rule for rule in settings.rules)
+    return itertools.chain(index.matches(), across(index.fits()) if asked else ())

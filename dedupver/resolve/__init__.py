@@ -19,6 +19,7 @@ from dedupver.index.lsh import distinct
 from dedupver.resolve import captions, rules, words
 from dedupver.resolve.caps import Caps
 from dedupver.resolve.evidence import (
+    SCORED,
     Evidence,
     Hot,
     Keys,
@@ -35,7 +36,7 @@ from dedupver.resolve.greedy import Alike, Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes, order_of, place_in
 from dedupver.resolve.rules import REVIEW, Edges, Rule
-from dedupver.schema import EVIDENCE, REPORTED, SAID, ParamsError
+from dedupver.schema import REPORTED, SAID, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -186,7 +187,7 @@ def _evidence(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
     kinds = rules.lowest(conjunctions)
     hot, buckets = gather(case.hot, lookup, nodes.contents, list(names.values()), kinds, others)
     evidence = Evidence({kind: _scorer(case, kind, contents, is_hot) for kind, is_hot in hot.items()})
-    found: dict[str, list[tuple[Rows, Rows, Scores]]] = {kind: [] for kind in EVIDENCE}
+    found: dict[str, list[tuple[Rows, Rows, Scores]]] = {kind: [] for kind in SCORED}
     for batch in strong(case.matches, bounds):
         left, right = (lookup.find(of_column(batch[end])) for end in ("left", "right"))
         for kind, rows in by_kind(batch, (left >= 0) & (right >= 0)):
@@ -204,11 +205,11 @@ def _alike(
     terms = conjunctions[0].terms if len(conjunctions) == 1 else ()
     kinds = terms[0].at_least if len(terms) == 1 else {}
     kind = next(iter(kinds), "")
-    alone = len(kinds) == 1 and EVIDENCE[kind].structure == "sets" and nodes.contents.shape[1] == 1
+    alone = len(kinds) == 1 and SCORED[kind].structure == "sets" and nodes.contents.shape[1] == 1
     if case.sets is None or case.reviews or not alone or kind not in hot:
         return None
     row = (np.cumsum(hot[kind]) - 1)[nodes.contents[:, 0]]
-    return Alike(case.sets(kind, contents[hot[kind]]), row, kinds[kind], list(EVIDENCE).index(kind))
+    return Alike(case.sets(kind, contents[hot[kind]]), row, kinds[kind], list(SCORED).index(kind))
 
 
 def _scorer(case: Case, kind: str, contents: Digests, is_hot: Mask) -> Hot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dedupver import params
 from dedupver.digests import Rows
-from dedupver.schema import EVIDENCE
+from dedupver.schema import EVIDENCE, JOINT, MATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +22,9 @@ Mask = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 Score = Callable[[Rows, Rows, float], Scores]
 """Gives the exact similarity of pairs of contents, named by their numbers, shapes (m,); 0 may stand for any below."""
+
+SCORED: Final = EVIDENCE | {"joint": JOINT["text"]}
+"""All that pairs of contents are scored by: kinds of evidence within a modality, and an image with a text."""
 
 
 class Hot(NamedTuple):
@@ -36,8 +39,8 @@ class Evidence:
 
     def __init__(self, hot: dict[str, Hot]) -> None:
         """Start with none listed."""
-        self._keys: dict[str, Keys] = {k: np.empty(0, np.uint64) for k in EVIDENCE}
-        self._scores: dict[str, Scores] = {k: np.empty(0, np.float32) for k in EVIDENCE}
+        self._keys: dict[str, Keys] = {k: np.empty(0, np.uint64) for k in SCORED}
+        self._scores: dict[str, Scores] = {k: np.empty(0, np.float32) for k in SCORED}
         self._hot = hot
 
     def add(self, kind: str, left: Rows, right: Rows, score: Scores) -> None:
@@ -67,7 +70,7 @@ class Evidence:
 
 def least(settings: params.Dedup, parts: Mapping[str, str]) -> tuple[dict[str, float], set[str]]:
     """Return for each kind of evidence the least score that means anything, and the kinds that drop anything."""
-    found = {kind: settings.thresholds.of(kind) for kind in type(settings.thresholds).model_fields}
+    found = {kind: settings.thresholds.of(kind) for kind in EVIDENCE} | {"joint": 1.0}  # what fits is told elsewhere
     drops: set[str] = set(settings.similar)
     for rule in settings.rules:
         for term, value in rule.items():
@@ -76,6 +79,13 @@ def least(settings: params.Dedup, parts: Mapping[str, str]) -> tuple[dict[str, f
                 found[kind] = min(found[kind], value)
                 drops.add(kind)
     return found, drops
+
+
+def across(fits: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Give images and texts that fit each other (schema FIT) as matches (schema MATCH): the image is left."""
+    for batch in fits:
+        kind = pa.repeat(pa.scalar("joint"), batch.num_rows)
+        yield pa.RecordBatch.from_arrays([kind, *batch.columns], schema=MATCH)
 
 
 def strong(matches: Iterable[pa.RecordBatch], bounds: Mapping[str, float]) -> Iterator[pa.RecordBatch]:

@@ -1,6 +1,7 @@
 """Across modalities: how well records' own captions fit, and texts that say what another record's image shows.
 
-Nothing here decides: how alike an image and a text are is a matter of degree, and of the model.
+Nothing here decides: how alike an image and a text are is a matter of degree, and of the model. What a rule drops
+for it is not among the kept, and so not told of.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Records are *nodes* here, one row of content numbers each: a column a part, -1 w
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -14,8 +15,9 @@ import pyarrow.compute as pc
 
 from dedupver import params
 from dedupver.index.lsh import distinct
-from dedupver.resolve.evidence import by_number, pair_key
-from dedupver.schema import EVIDENCE
+from dedupver.resolve.evidence import SCORED, pair_key
+from dedupver.resolve.plans import Groups, Plan
+from dedupver.schema import EVIDENCE, JOINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,16 +29,23 @@ REVIEW: Final = -1
 """Stands for the rule of an edge that a person drew."""
 
 NO_WORD: Final = pa.scalar(None, pa.string())
-BLOCK: Final = 1 << 18
-"""Pairs judged at once."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """What two records must share in one part: equal content, or a kind of evidence at its threshold."""
+    """What two records must share in one part: equal content, or a kind of evidence at its threshold.
+
+    Or a part of the one and another part, `across`, of the other: a kind that two modalities have in common.
+    """
 
     part: int
     at_least: dict[str, float] = field(default_factory=dict)
+    across: int | None = None
+
+    @property
+    def other(self) -> int:
+        """Return the part of the other record."""
+        return self.part if self.across is None else self.across
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,16 @@ class Rule:
     same_parts: bool
     reason: str = "near_duplicate_of"
 
+    @property
+    def across(self) -> bool:
+        """Return whether it speaks of different parts of the two records: then it has this term alone."""
+        return any(term.across is not None for term in self.terms)
+
 
 class Edges(NamedTuple):
     """Pairs of nodes that a rule calls duplicates, the smaller node left; every array has shape (m,).
 
-    `kind` is an index into EVIDENCE of the weakest part, or -1 where every part is equal.
+    `kind` is an index into SCORED of the weakest part, or -1 where every part is equal.
     """
 
     left: Rows
@@ -75,11 +89,13 @@ def parse(settings: params.Dedup, names: Mapping[str, str], parts_met: set[tuple
 
     `names` maps the parts to their modalities. A rule that speaks of another part holds for no record.
     """
-    rules = []
+    rules: list[Rule] = []
     for given in settings.rules:
+        text = "{" + ", ".join(f"{term}: {value}" for term, value in given.items()) + "}"
+        if "joint" in given:
+            rules += _across(text, float(given["joint"]), names)
         if not {term.partition(".")[0] for term in given} <= {*names, "every", "content"}:
             continue
-        text = "{" + ", ".join(f"{term}: {value}" for term, value in given.items()) + "}"
         whole = [value for term, value in given.items() if term in {"every", "content"}]
         named = [
             _term(term, value, names, settings) for term, value in given.items() if term not in {"every", "content"}
@@ -129,9 +145,14 @@ def joined(parts: Iterable[Edges]) -> Edges:
 
 
 def judge(rules: list[Rule], nodes: Rows, left: Rows, right: Rows, evidence: Evidence) -> Edges:
-    """Return those of the given pairs of nodes that a rule calls duplicates, once each, by its strongest rule."""
-    found = []
+    """Return those of the given pairs of nodes that a rule calls duplicates, once each, by its strongest rule.
+
+    Rules across parts say nothing here: no pair of theirs is hot, all are listed.
+    """
+    found = [NO_EDGES]
     for number, rule in enumerate(rules):
+        if rule.across:
+            continue
         able = _able(rule, nodes[left]) & _able(rule, nodes[right])
         found.append(_judge(rule, number, nodes, left[able], right[able], evidence))
     return _strongest(found)
@@ -148,15 +169,15 @@ def describe(rule: Rule, names: Sequence[str], left: Rows, right: Rows, evidence
         words.append(pc.if_else(pa.array(fresh), pc.binary_join_element_wise(what, scores, "="), NO_WORD))
 
     for term in rule.terms:
-        a, b = left[:, term.part], right[:, term.part]
-        say(names[term.part], a == b, pa.scalar("exact"))
+        name = names[term.part] if term.across is None else f"{names[term.part]}~{names[term.across]}"
+        a, b = left[:, term.part], right[:, term.other]
+        same = (a == b) & (a >= 0)
+        say(name, same, pa.scalar("exact"))
         for kind, floor in term.at_least.items():
             score = evidence.of(kind, a, b, floor)
-            say(
-                f"{names[term.part]}.{EVIDENCE[kind].measure}",
-                (a != b) & (score >= np.float32(floor)),
-                six_digits(score),
-            )
+            if term.across is not None:  # whose image it is has been forgotten
+                score = np.maximum(score, evidence.of(kind, left[:, term.across], right[:, term.part], floor))
+            say(f"{name}.{SCORED[kind].measure}", ~same & (score >= np.float32(floor)), six_digits(score))
     return pc.binary_join_element_wise(*words, ",", null_handling="skip")
 
 
@@ -172,6 +193,14 @@ def _term(term: str, value: float | str, names: Mapping[str, str], settings: par
     if isinstance(value, float) and kind:
         return Term(part, {kind: value})
     return _part_term(part, str(value), names, settings)
+
+
+def _across(text: str, at_least: float, names: Mapping[str, str]) -> Iterator[Rule]:
+    """Yield a rule for each image and each text that records have: that of one record fits that of another."""
+    images, texts = ([part for part, its in enumerate(names.values()) if its == modality] for modality in JOINT)
+    for image, caption in itertools.product(images, texts):
+        term = Term(image, {"joint": at_least}, across=caption)
+        yield Rule(text, (term,), same_parts=False, reason="cross_modal_match_of")
 
 
 def _part_term(part: int, value: float | str, names: Mapping[str, str], settings: params.Dedup) -> Term:
@@ -193,7 +222,7 @@ def _strongest(found: Iterable[Edges]) -> Edges:
 
 def _able(rule: Rule, nodes: Rows) -> Mask:
     """Return which nodes have the parts that a rule speaks of."""
-    parts = sorted({t.part for t in rule.terms})
+    parts = sorted({t.part for t in rule.terms if t.across is None})
     able = (nodes[:, parts] >= 0).all(axis=1)
     exactly = (nodes >= 0).sum(axis=1) == len(parts)
     return np.asarray(able & exactly if rule.same_parts else able)
@@ -202,52 +231,20 @@ def _able(rule: Rule, nodes: Rows) -> Mask:
 def _candidates(rule: Rule, nodes: Rows, evidence: Evidence) -> Iterator[tuple[Rows, Rows]]:
     """Yield blocks of node pairs that the rule's most selective term allows."""
     able = _able(rule, nodes)
-    members = np.flatnonzero(able)
-    if len(members) < 2:
+    if np.count_nonzero(able) < 2:
         return
-    plans = [_plan(term, nodes[members, term.part], evidence) for term in rule.terms]
-    best = min(plans, key=lambda plan: plan.cost)
-    for left, right in best.expand():
-        yield members[left], members[right]
+    plans = [_plan(term, nodes, able, evidence) for term in rule.terms]
+    yield from min(plans, key=lambda plan: plan.cost).expand()
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How to list the pairs one term allows: pairs of groups of nodes with equal content."""
-
-    contents: Rows  # of each node; a group is a content's
-    sizes: Rows  # of groups
-    left: Rows  # group
-    right: Rows  # group
-
-    @property
-    def cost(self) -> int:
-        return int((self.sizes[self.left] * self.sizes[self.right]).sum())
-
-    def expand(self) -> Iterator[tuple[Rows, Rows]]:
-        counts = self.sizes[self.left] * self.sizes[self.right]
-        ends = np.cumsum(counts)
-        order, starts = by_number(self.contents), np.cumsum(self.sizes) - self.sizes
-        for start in range(0, int(ends[-1]) if len(ends) else 0, BLOCK):
-            flat = np.arange(start, min(start + BLOCK, int(ends[-1])))
-            pair = np.searchsorted(ends, flat, side="right")
-            within = flat - (ends[pair] - counts[pair])
-            width = self.sizes[self.right[pair]]
-            a = order[starts[self.left[pair]] + within // width]
-            b = order[starts[self.right[pair]] + within % width]
-            once = (self.left[pair] != self.right[pair]) | (a < b)
-            yield a[once], b[once]
-
-
-def _plan(term: Term, contents: Rows, evidence: Evidence) -> _Plan:
-    sizes = np.bincount(contents)
-    equal = np.flatnonzero(sizes > 1)
+def _plan(term: Term, nodes: Rows, able: Mask, evidence: Evidence) -> Plan:
     keys = [pair_key(*evidence.pairs(kind, floor)) for kind, floor in term.at_least.items()]
     pairs = distinct(np.concatenate([*keys, np.empty(0, np.uint64)]))
-    a, b = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    here = b < len(sizes)  # the greater of the two
-    here[here] = (sizes[a[here]] > 0) & (sizes[b[here]] > 0)
-    return _Plan(contents, sizes, np.concatenate([equal, a[here]]), np.concatenate([equal, b[here]]))
+    low, high = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    groups = Groups.of(nodes, able, term.part)
+    if term.across is None:
+        return Plan.within(groups, low, high)
+    return Plan.between(groups, Groups.of(nodes, able, term.across), low, high)
 
 
 def _judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by
@@ -258,13 +255,13 @@ def _judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by
     score, threshold = np.full(count, 1, np.float32), np.full(count, 1, np.float32)
     kind, good = np.full(count, -1, np.int64), np.ones(count, bool)
     for term in rule.terms:
-        a, b = nodes[left, term.part], nodes[right, term.part]
+        a, b = nodes[left, term.part], nodes[right, term.other]
         best = np.where(a == b, np.float32(2), np.float32(0))  # 2: equal, beyond every score
         best_kind, best_floor = np.full(count, -1, np.int64), np.ones(count, np.float32)
         for name, floor in term.at_least.items():
             found = np.where(a == b, np.float32(0), evidence.of(name, a, b, floor))
             better = (found >= np.float32(floor)) & (found > best)
-            best[better], best_kind[better], best_floor[better] = found[better], list(EVIDENCE).index(name), floor
+            best[better], best_kind[better], best_floor[better] = found[better], list(SCORED).index(name), floor
         good &= best > 0
         weaker = (best < score) | ((kind < 0) & (best_kind >= 0))
         score[weaker], kind[weaker], threshold[weaker] = best[weaker], best_kind[weaker], best_floor[weaker]

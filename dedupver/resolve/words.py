@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dedupver.digests import equal_parts
 from dedupver.resolve import rules
 from dedupver.resolve.caps import CAPPED, capped
+from dedupver.resolve.evidence import SCORED
 from dedupver.resolve.rules import Edges, Rule, Term
 from dedupver.schema import EVIDENCE, REPORTED, SAID
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from dedupver.resolve.greedy import Outcome
     from dedupver.resolve.nodes import Nodes
 
-KINDS: Final = [*EVIDENCE, "exact"]
+KINDS: Final = [*SCORED, "exact"]
 """An edge's kind in words; -1, where every part is equal, is the last."""
 
-METHODS: Final = [*(kind.measure for kind in EVIDENCE.values()), "content", "sha256", "review"]
+METHODS: Final = [*(kind.measure for kind in SCORED.values()), "content", "sha256", "review"]
 CONTENT: Final = METHODS.index("content")
 CONFLICT: Final = "label_conflict"
 
