@@ -207,12 +207,12 @@ def evidence(version: Version) -> Iterator[Finding]:
     index = Index.open(version.root / "index")
     for kind in [*sorted(EVIDENCE), "joint"]:
         rows, (part, other), stated = _claims(dropped["evidence"], kind, version.parts)
-        mine, its = (version.contents[version.find(dropped[name])[rows]] for name in ("id", "representative"))
-        each = np.arange(len(rows))
+        mine, its = (version.find(dropped[name])[rows] for name in ("id", "representative"))
+        ends = [(version.contents[a, part], version.contents[b, other]) for a, b in ((mine, its), (its, mine))]
         if kind == "joint":  # either may be the one whose image it is
-            found = np.fmax(*(fit(index, a[each, part], b[each, other]) for a, b in ((mine, its), (its, mine))))
+            found = np.fmax(*(fit(index, images, texts) for images, texts in ends))
         else:
-            found = index.score(kind, mine[each, part], its[each, part])
+            found = index.score(kind, *ends[0])
         for at in np.flatnonzero(~(np.abs(found - stated) <= ROUNDING)):
             message = f"{kind}: states {stated[at]:.6g}, the index says {found[at]:.6g}"
             yield Finding("evidence", dropped["id"][int(rows[at])].as_py(), message, REBUILD)
