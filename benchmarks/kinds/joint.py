@@ -13,13 +13,9 @@ were handed round. Downloads are kept in benchmarks/.work, results go to benchma
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
 import hashlib
-import json
 import random
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -28,14 +24,16 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks import readme
-from benchmarks.bench import HERE, machine, tell
+from benchmarks.bench import tell
 from benchmarks.kinds import captioned
+from benchmarks.kinds import results as runs
 from dedupver import align, pipeline, store
 from dedupver.fingerprint.encoders import open_encoder
 from dedupver.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 SWAPPED: Final = 0.03
@@ -73,16 +71,12 @@ class Memory:
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / ".work")
-    parser.add_argument("--out", type=Path, default=HERE / "results/kinds")
-    asked = parser.parse_args()
+    asked = runs.parser(__doc__).parse_args()
     sets = {"drawings": list(captioned.drawings(asked.work)), "emoji": list(captioned.emoji(asked.work))}
     (asked.work / "joint").mkdir(parents=True, exist_ok=True)
     encoders = {m: Memory(spec, m, asked.work / "joint" / f"{m}.npz") for m, spec in SPECS.items()}
     results: dict[str, Any] = {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": machine(),
+        **runs.begun(),
         "encoders": SPECS,
     }
     results["retrieval"] = {}
@@ -97,9 +91,7 @@ def main() -> None:
         results["retrieval"][name] = {**told, "captions": len({pair.caption for pair in pairs})}
         tell(f"{name}: {told}")
     results["swapped"] = swapped(sets["drawings"][::2], encoders, asked.work / "joint" / "swapped")
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "joint.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (asked.out / "joint.md").write_text(markdown(results), encoding="utf-8")
+    runs.write(asked.out, "joint", results, markdown(results), in_order=False)
 
 
 def project(root: Path, pairs: Sequence[captioned.Pair], **given: Any) -> Path:

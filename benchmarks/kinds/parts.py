@@ -8,16 +8,12 @@ benchmarks/results/kinds and docs/kinds.
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
-import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import readme
-from benchmarks.bench import HERE, machine
 from benchmarks.kinds import parts_files, parts_texts
+from benchmarks.kinds import results as runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,15 +21,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / ".work")
-    parser.add_argument("--out", type=Path, default=HERE / "results/kinds")
-    asked = parser.parse_args()
-    results: dict[str, Any] = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine()}
-    results |= parts_texts.measured(asked.work) | parts_files.measured(asked.work)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "parts.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (asked.out / "parts.md").write_text(markdown(results), encoding="utf-8")
+    asked = runs.parser(__doc__).parse_args()
+    results = runs.begun() | parts_texts.measured(asked.work) | parts_files.measured(asked.work)
+    runs.write(asked.out, "parts", results, markdown(results))
     readme.main()
     sys.stdout.write(markdown(results))
 

@@ -15,21 +15,19 @@ Downloads and environments are kept in benchmarks/.work; results go to benchmark
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
 import itertools
 import json
 import shutil
 import subprocess
 import time
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from benchmarks import project
-from benchmarks.bench import HERE, machine, tell
+from benchmarks.bench import HERE, tell
+from benchmarks.kinds import results as runs
 from benchmarks.kinds.row_tasks import DOCUMENTED, PEOPLE, PLACES, Task, write
 from benchmarks.readme import table
 from benchmarks.tools import Tool, environment
@@ -39,6 +37,7 @@ from dedupver.params import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from benchmarks.kinds.row_tasks import Row
 
@@ -55,15 +54,10 @@ STAGES: Final = ("fingerprint", "match", "dedup", "manifest")
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / ".work")
-    parser.add_argument("--out", type=Path, default=HERE / "results/kinds")
-    asked = parser.parse_args()
-    results: dict[str, Any] = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine()}
+    asked = runs.parser(__doc__).parse_args()
+    results = runs.begun()
     results["tasks"] = {task.name: measured(task, asked.work) for task in (*PEOPLE, *PLACES)}
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "row.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (asked.out / "row.md").write_text(page(results), encoding="utf-8")
+    runs.write(asked.out, "row", results, page(results))
     tell(page(results))
 
 

@@ -18,16 +18,12 @@ Downloads, records and environments are kept in benchmarks/.work; results go to 
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
-import json
 import shutil
 import sys
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -37,13 +33,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import project, readme, tools, truth
-from benchmarks.bench import HERE, machine, tell
+from benchmarks.bench import tell
+from benchmarks.kinds import results as runs
 from benchmarks.kinds import text_tasks
 from dedupver import pipeline
 from dedupver.params import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 Keys = npt.NDArray[np.int64]
 """Pairs of rows, ascending: the lesser row times the number of rows, plus the other."""
@@ -91,14 +89,10 @@ class Texts:
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / ".work")
-    parser.add_argument("--out", type=Path, default=HERE / "results/kinds")
-    asked = parser.parse_args()
+    asked = runs.parser(__doc__).parse_args()
     texts = load(asked.work)
     results: dict[str, Any] = {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": machine(),
+        **runs.begun(),
         "records": records(texts),
         "alike": len(texts.alike),
         "tools": {name: judged(texts, found) for name, found in ours(texts, asked.work).items()},
@@ -106,9 +100,7 @@ def main() -> None:
     for tool in PEERS:
         tell(tool.name)
         results["tools"][tool.name] = judged(texts, peer(texts, tool, asked.work))
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "text.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (asked.out / "text.md").write_text(markdown(results), encoding="utf-8")
+    runs.write(asked.out, "text", results, markdown(results))
     readme.main()
     sys.stdout.write(markdown(results))
 

@@ -8,8 +8,6 @@ Downloads, copies and environments are kept in benchmarks/.work; results go to b
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
 import itertools
 import json
 import shutil
@@ -21,7 +19,8 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 
 from benchmarks import project, readme
-from benchmarks.bench import HERE, machine, tell
+from benchmarks.bench import HERE, tell
+from benchmarks.kinds import results as runs
 from benchmarks.kinds import video_tasks
 from benchmarks.tools import Tool, environment
 from dedupver import pipeline
@@ -37,17 +36,13 @@ PEER: Final = Tool("videohash", "videohash")
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / ".work")
-    parser.add_argument("--out", type=Path, default=HERE / "results/kinds")
+    parser = runs.parser(__doc__)
     parser.add_argument("--peer", action="store_true", help="run the peer alone")
     asked = parser.parse_args()
     videos = video_tasks.prepare(asked.work)
     results = json.loads((asked.out / "video.json").read_text()) if asked.peer else ours(videos, asked.work)
     results["peer"] = {"videohash 3.0.1": judged(videos, *peer(videos, asked.work))}
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "video.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (asked.out / "video.md").write_text(table(results), encoding="utf-8")
+    runs.write(asked.out, "video", results, table(results))
     tell(table(results))
 
 
@@ -60,8 +55,7 @@ def ours(videos: video_tasks.Videos, work: Path) -> dict[str, Any]:
         pipeline.run(stage, root)
     scores, level = _scores(root), Thresholds().video
     return {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": machine(),
+        **runs.begun(),
         "videos": {made: list(videos.made.values()).count(made) for made in dict.fromkeys(videos.made.values())},
         "minutes": round(sum(videos.seconds.values()) / 60, 1),
         "threshold": level,
