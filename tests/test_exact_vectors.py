@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedupver.index import vectors
+
+if TYPE_CHECKING:
+    from dedupver.index.codes import Scan
 
 Vectors = npt.NDArray[np.float32]
 
@@ -30,7 +34,7 @@ def around(n: int, seed: int) -> Vectors:
     return unit
 
 
-def check(found: vectors.Scan, counts: npt.NDArray[np.int64], near: npt.NDArray[np.bool_], cap: int, met: int) -> None:
+def check(found: Scan, counts: npt.NDArray[np.int64], near: npt.NDArray[np.bool_], cap: int, met: int) -> None:
     """Compare a scan with the neighbours that all cosines say, of queries that have met some before."""
     want, beyond = [], np.zeros(near.shape[1], np.bool_)
     for query, row in enumerate(near):

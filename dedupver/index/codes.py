@@ -18,7 +18,7 @@ _BLOCK: Final = 4096  # queries a thread takes at a time: beside them, a tile's 
 
 
 class Scan(NamedTuple):
-    """Pairs of a query row and a code row, sorted, and the rows of the codes that are neighbours beyond the cap."""
+    """Pairs of a query's row and a row of what is searched, sorted, and which of those searched are beyond the cap."""
 
     left: Rows  # (m,)
     right: Rows  # (m,)

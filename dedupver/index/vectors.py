@@ -7,12 +7,13 @@ exact cosines decide: what is found does not depend on the machine's way to mult
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from dedupver.compiled import njit, threads
+from dedupver.index.codes import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,14 +28,6 @@ _BLOCK: Final = 1024  # rows of a block: 4 MiB of products
 _PAIRS: Final = 1 << 13  # pairs that a thread scores at a time
 _QUERIES: Final = 64  # and queries whose pairs it decides
 _SLACK: Final = 1e-3  # more than float32 products of unit vectors can be wrong by
-
-
-class Scan(NamedTuple):
-    """Pairs of a query row and a vector row, sorted, and the rows of the vectors that are neighbours beyond the cap."""
-
-    left: Rows  # (m,)
-    right: Rows  # (m,)
-    beyond: Mask  # (n,)
 
 
 def scan(  # noqa: PLR0913 - two sides, and what counts

@@ -12,6 +12,7 @@ from dedupver.schema import EVIDENCE
 
 if TYPE_CHECKING:
     from dedupver.digests import Rows
+    from dedupver.index.codes import Scan
     from dedupver.match.found import Job
 
 
@@ -20,7 +21,7 @@ def search(kind: str, job: Job) -> Findings:
     derive(kind, job.new, job.settings)
     floor, cap = job.settings.floor.of(kind), job.settings.bucket_cap
 
-    def scan(new: vectors.Vectors, old: vectors.Vectors, found: Rows, triangle: bool) -> vectors.Scan:
+    def scan(new: vectors.Vectors, old: vectors.Vectors, found: Rows, triangle: bool) -> Scan:
         return vectors.scan(new, old, floor, cap, found, triangle=triangle)
 
     near, crowded = graph.search(kind, job)
