@@ -52,10 +52,12 @@ class Volume:
     _kept: dict[tuple[str, str], pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
     _rows: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
-    def read(self, name: str, columns: Sequence[str]) -> pa.Table:
-        """Return columns of a file of decisions."""
+    def read(self, name: str, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
+        """Return columns of a file of decisions, or of some of its rows."""
         if not self._counted(name):  # most files of small versions
             return _only(columns).empty_table()
+        if where is not None:
+            return store.read_table(self.file(name), DECISION, columns, where)
         new = [column for column in columns if (name, column) not in self._kept]
         if new:
             table = store.read_table(self.file(name), DECISION, new)
@@ -105,10 +107,7 @@ class Log:
     ) -> pa.Table:
         """Return what one version decided (columns of DECISION), file by file, each sorted by id."""
         volume = next(volume for volume in self.volumes if volume.version == version)
-        if where is None:
-            tables = [volume.read(name, columns) for name in FILES.values()]
-        else:
-            tables = [store.read_table(volume.file(name), DECISION, columns, where) for name in FILES.values()]
+        tables = (volume.read(name, columns, where) for name in FILES.values())
         return pa.concat_tables([_only(columns).empty_table(), *tables])
 
     def events(self, columns: Sequence[str] = DECISION.names, where: pc.Expression | None = None) -> pa.Table:
