@@ -276,17 +276,32 @@ def shared(
     _answer(found, terminal.common(found, passages=counted), as_json=as_json)
 
 
-@app.command(epilog="Example: dedupver check")
-def check(context: typer.Context, as_json: Json = False) -> None:
-    """Check digests and invariants of the version here.
+@app.command(epilog="Example: dedupver check --history")
+def check(
+    context: typer.Context,
+    history: Annotated[bool, typer.Option("--history", help="Check every released version instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check digests and invariants of the version here, or the chain of all versions.
 
-    It ends with exit code 5 where a file of the working tree is damaged or a decision is not as it must be.
+    Of the version here: that no file of the working tree is damaged, and every decision is as it must be. With
+    `--history`: that each version's manifest, params, source and release of dedupver are those its commit has, that its
+    parent is the version before it, and that it changed nothing of what that one wrote. It ends with exit code 5 where
+    something does not hold.
     """
-    from dedupver import check as checks  # noqa: PLC0415
     from dedupver import terminal  # noqa: PLC0415
 
-    found = checks.check(_root(context))
-    _answer([dataclasses.asdict(finding) for finding in found], terminal.findings(found), as_json=as_json)
+    if history:
+        from dedupver import lineage  # noqa: PLC0415
+
+        links, found = lineage.verify(_root(context))
+        told = {"versions": [dataclasses.asdict(each) for each in links], "findings": list(map(dataclasses.asdict, found))}
+        _answer(told, terminal.lineage(links, found), as_json=as_json)
+    else:
+        from dedupver import check as checks  # noqa: PLC0415
+
+        found = checks.check(_root(context))
+        _answer([dataclasses.asdict(finding) for finding in found], terminal.findings(found), as_json=as_json)
     if found:
         raise typer.Exit(5)
 

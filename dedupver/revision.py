@@ -1,4 +1,4 @@
-"""The manifest of any git revision, read from DVC's cache or remote without a checkout."""
+"""The manifest, and other outputs, of any git revision, read from DVC's cache or remote without a checkout."""
 
 from __future__ import annotations
 
@@ -33,28 +33,36 @@ def at_revision(root: Path, revision: str | None) -> Iterator[Log]:
         yield open_manifest(Path(folder) / "manifest")
 
 
-def _fetch(root: Path, revision: str, target: Path) -> None:
+def fetch(root: Path, revision: str, name: str, target: Path) -> None:
+    """Copy a file or folder that DVC tracks, as it is in a git revision, to `target`.
+
+    Raises StateError where the revision has none of that name, or where neither the cache nor a remote holds it.
+    """
     from dvc.api import DVCFileSystem  # noqa: PLC0415 - takes a second, and only a revision needs it
     from dvc.exceptions import DvcException  # noqa: PLC0415
     from dvc_data.index import DataIndexDirError  # noqa: PLC0415
 
     try:
         files = DVCFileSystem(repo=str(root), rev=revision)
-        if not files.isdir("/manifest"):
-            raise StateError(
-                f"revision {revision} has no manifest: name one where `dvc repro` had run and was committed"
-            )
-        files.get("/manifest", str(target), recursive=True)
+        if not files.exists(f"/{name}"):
+            raise StateError(f"revision {revision} has no {name}: name one where `dvc repro` had run and was committed")
+        files.get(f"/{name}", str(target), recursive=True)
     except (DvcException, DataIndexDirError, OSError) as error:
-        raise StateError(_unavailable(revision, error)) from error
+        raise StateError(_unavailable(name, revision, error)) from error
+    if not target.exists():
+        raise StateError(_unavailable(name, revision, FileNotFoundError("its files are in no cache")))
+
+
+def _fetch(root: Path, revision: str, target: Path) -> None:
+    fetch(root, revision, "manifest", target)
     if not (target / store.LISTING).is_file():
-        raise StateError(_unavailable(revision, FileNotFoundError("its files are in no cache")))
+        raise StateError(_unavailable("manifest", revision, FileNotFoundError("its files are in no cache")))
 
 
-def _unavailable(revision: str, error: Exception) -> str:
+def _unavailable(name: str, revision: str, error: Exception) -> str:
     if type(error).__name__ == "RevError":
         return f"revision {revision!r} is not known to git: `git tag` and `git log` list those that are"
     return (
-        f"the manifest of {revision} can't be read ({error}). Its data may be in no cache: run `dvc fetch -T` for all "
+        f"the {name} of {revision} can't be read ({error}). Its data may be in no cache: run `dvc fetch -T` for all "
         "tags, or check the revision out and run `dvc pull`"
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dedupver.blocks import Shared
     from dedupver.blocks.trees import Equal
     from dedupver.invariants import Finding
+    from dedupver.lineage import Link
 
 
 LISTED: Final = 20
@@ -124,6 +125,16 @@ def findings(found: Sequence[Finding]) -> Iterator[str]:
         [("check", "subject", "finding", "fix"), *((f.check, f.subject, f.message, f.fix) for f in found)]
     )
     yield f"{len(found)} findings"
+
+
+def lineage(links: Sequence[Link], found: Sequence[Finding]) -> Iterator[str]:
+    """Yield the text of `dedupver check --history`: the chain, then what does not hold."""
+    told = ("version", "commit", "parent", "raw", "params", "release", "manifest")
+    rows = [[str(getattr(link, name) or "?")[:12] for name in told] for link in links]
+    for row, link in zip(rows, links, strict=True):
+        row[2] = link.parent or ""
+    yield from columns([told, *rows])
+    yield from findings(found) if found else [f"{len(links)} versions, each follows from the one before it"]
 
 
 def common(found: dict[str, dict[str, Any]], *, passages: bool) -> Iterator[str]:
