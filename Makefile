@@ -4,11 +4,12 @@ BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo test test-models lint docs bench bench-full
+.PHONY: help setup readers demo test test-models lint docs bench bench-full
 help:
 	@echo "make demo   set up, build two versions of a real dataset with DVC in ./demo, and say what was kept and dropped"
 	@echo "make test   set up, lint, run every test"
 	@echo "make test-models  the tests of encoders that need PyTorch, in an environment of their own (gigabytes)"
+	@echo "make readers  the libraries that read clean datasets in tests, in an environment of their own (make test does it too)"
 	@echo "make setup  the environment alone, in .venv"
 	@echo "make docs   write docs/cli.md from the help texts"
 	@echo "make bench  compare with other tools on some of the benchmark's data (Debian: it downloads packages with apt-get)"
@@ -34,8 +35,15 @@ lint: setup
 	mypy
 	lint-imports
 
-test: setup lint
+test: setup lint readers
 	pytest -n 2
+
+readers: .venv-readers/.ready
+
+.venv-readers/.ready: tests/readers.txt
+	@rm -rf .venv-readers && $(PYTHON) -m venv .venv-readers
+	@.venv-readers/bin/python -m pip install -qq --disable-pip-version-check --requirement tests/readers.txt
+	@touch $@
 
 test-models: requirements.lock tests/models.txt
 	@test -d .venv-models || $(PYTHON) -m venv .venv-models

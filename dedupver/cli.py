@@ -136,7 +136,7 @@ def replay(
 @app.command(epilog="Example: dedupver run match")
 def run(
     context: typer.Context,
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup or manifest.")],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, manifest or card.")],
 ) -> None:
     """Run one stage without DVC, for debugging.
 
@@ -295,7 +295,10 @@ def check(
         from dedupver import lineage  # noqa: PLC0415
 
         links, found = lineage.verify(_root(context))
-        told = {"versions": [dataclasses.asdict(each) for each in links], "findings": list(map(dataclasses.asdict, found))}
+        told = {
+            "versions": [dataclasses.asdict(each) for each in links],
+            "findings": list(map(dataclasses.asdict, found)),
+        }
         _answer(told, terminal.lineage(links, found), as_json=as_json)
     else:
         from dedupver import check as checks  # noqa: PLC0415

@@ -90,8 +90,7 @@ def _verified(commit: _Commit, before: tuple[Link, Log] | None) -> tuple[Link, L
     found = list(_locked(commit))
     try:
         fetch(commit.root, commit.released.commit, "manifest", commit.files / "manifest")
-        log = open_manifest(commit.files / "manifest")
-        log.sealed.check()  # type: ignore[union-attr] - a manifest that was opened is sealed
+        log = open_manifest(store.verified(commit.files / "manifest"))
     except StateError as error:
         return _link(commit, None), None, [*found, commit.finding("unreachable", str(error), FETCH)]
     except DedupverError as error:

@@ -271,7 +271,7 @@ def _json(column: pa.Array) -> pa.Array:
 def counts(live: pa.Table) -> dict[str, Any]:
     """Count a version's data records by outcome; references are not counted."""
     data = live["action"].filter(pc.equal(live["role"], "data"))
-    by_action = {row["values"]: row["counts"] for row in data.value_counts().to_pylist()}
+    by_action = _counted(data)
     return {
         "n_in": len(data),
         "kept": by_action.get("keep", 0),
@@ -279,3 +279,15 @@ def counts(live: pa.Table) -> dict[str, Any]:
         "quarantined": by_action.get("quarantine", 0),
         "references": live.num_rows - len(data),
     }
+
+
+def outcomes(rows: pa.Table) -> dict[str, Any]:
+    """Count data records by outcome, in the words of FILES, and what is not kept by its reason."""
+    data = rows.filter(pc.equal(rows["role"], "data"))
+    actions = _counted(data["action"])
+    reasons = _counted(data.filter(pc.not_equal(data["reason"], "kept"))["reason"])
+    return {name: actions.get(action, 0) for action, name in FILES.items()} | {"reasons": dict(sorted(reasons.items()))}
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    return {row["values"]: row["counts"] for row in column.value_counts().to_pylist()}

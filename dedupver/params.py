@@ -394,6 +394,18 @@ class Manifest(Section):
     link: Literal["hardlink", "copy"] = "hardlink"
 
 
+class Card(Section):
+    """What the page and the metadata of a version say that no file of it tells."""
+
+    name: str = "dataset"
+    description: str | None = None  # Markdown
+    license: str | None = None
+    url: str | None = None
+    citation: str | None = None
+    creators: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+
 class Engine(Section):
     """How the work is spread; changes no output byte, so no stage depends on it."""
 
@@ -409,6 +421,7 @@ class Params(Section):
     match: Match = Match()
     dedup: Dedup = Dedup()
     manifest: Manifest = Manifest()
+    card: Card = Card()
     engine: Engine = Engine()
 
     @model_validator(mode="after")

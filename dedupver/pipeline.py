@@ -4,6 +4,7 @@
     match         build/fingerprint     → index, build/match
     dedup         matches, records      → build/dedup
     manifest      decisions, data/raw   → manifest, clean
+    card          manifest, clean       → DATASET.md, croissant.json
 
 Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs, call `main`.
 """
@@ -169,6 +170,14 @@ def manifest_(project: Project) -> dict[str, Any]:
     return {"written": written, "changed": changed}
 
 
+def card(project: Project) -> dict[str, Any]:
+    """Write what the version says of itself: a page for people, Croissant for programs."""
+    from dedupver import card as cards
+
+    facts = cards.write(project, manifest.open_manifest(project.manifest))
+    return {"bytes": facts.totals["bytes"], "files": sum(form.files for form in facts.forms)}
+
+
 SMALL: Final = 32 << 20
 """Bytes of a source that are fingerprinted by one process: its start takes as long as this many of text."""
 
@@ -183,6 +192,7 @@ STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "match": match_,
     "dedup": dedup,
     "manifest": manifest_,
+    "card": card,
 }
 STAGES: Final = tuple(STEPS)
 

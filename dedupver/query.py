@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.digests import laid_out, parts_in
-from dedupver.manifest import FILES, latest
+from dedupver.manifest import latest, outcomes
 from dedupver.records import streams
 from dedupver.schema import EVIDENCE, PARTS, DedupverError
 
@@ -116,9 +116,9 @@ def show(log: Log) -> dict[str, Any]:
         "time": log.header["time"],
         "mode": log.header["mode"],
         "parent": (log.header.get("parent") or {}).get("version"),
-        "holds": _outcomes(live),
+        "holds": outcomes(live),
         "versions": {
-            version: _outcomes(log.of_version(version, ["action", "role", "reason"])) for version in log.versions
+            version: outcomes(log.of_version(version, ["action", "role", "reason"])) for version in log.versions
         },
         "sources": _sources(live),
         "clusters": clusters.num_rows,
@@ -164,14 +164,6 @@ def _kinds(was: pa.Table, now: pa.Table) -> pa.Array:
 
 def _differ(left: pa.ChunkedArray, right: pa.ChunkedArray) -> pa.Array:
     return pc.not_equal(pc.fill_null(left, ""), pc.fill_null(right, "")).combine_chunks()
-
-
-def _outcomes(table: pa.Table) -> dict[str, Any]:
-    """Count rows by outcome, references apart, and what is not kept by its reason."""
-    data = table.filter(pc.equal(table["role"], "data"))
-    actions = _counted(data["action"])
-    reasons = _counted(data.filter(pc.not_equal(data["reason"], "kept"))["reason"])
-    return {name: actions.get(action, 0) for action, name in FILES.items()} | {"reasons": dict(sorted(reasons.items()))}
 
 
 def _sources(live: pa.Table) -> dict[str, dict[str, int]]:

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 IGNORED: Final = ("build/timings", ".*.building", "__pycache__", "dvc_plots")
 PIPELINE: Final = ("dvc.yaml", "stages", "dedupver")
 """What runs, and not what it runs on; `dedupver` is the package itself, in the one repository that holds it."""
-RELEASED: Final = ("dvc.lock", "dvc.yaml", "params.yaml", "reviews.csv", "stages", "metrics", "*.dvc")
+RELEASED: Final = (
+    "dvc.lock",
+    "dvc.yaml",
+    "params.yaml",
+    "reviews.csv",
+    "stages",
+    "metrics",
+    "DATASET.md",
+    "croissant.json",
+    "*.dvc",
+)
 MANY: Final = 32
 """Segments of a base from which on merging them is worth saying."""
 WORKSHOP: Final = ".next.building"

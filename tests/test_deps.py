@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-FUNCTIONS = {"fingerprint": "fingerprint", "match": "match_", "dedup": "dedup", "manifest": "manifest_"}
+FUNCTIONS = {"fingerprint": "fingerprint", "match": "match_", "dedup": "dedup", "manifest": "manifest_", "card": "card"}
 
 
 def _file(module: str) -> Path | None:

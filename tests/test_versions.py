@@ -12,6 +12,7 @@ import yaml
 
 from dedupver import params, store, versions
 from dedupver import repository as tools
+from dedupver.pipeline import STAGES
 from dedupver.repository import dvc, git
 from dedupver.schema import IntegrityError, ParamsError, StateError
 
@@ -46,7 +47,7 @@ def test_init_makes_a_project_that_dvc_reads(repository: Path) -> None:
     assert "base.dvc" in contents(repository)
     assert (repository / "data").is_dir()
     assert params.load(repository / "params.yaml").version.name == "v1"
-    assert dvc(repository, "stage", "list", "--name-only").split() == ["fingerprint", "match", "dedup", "manifest"]
+    assert dvc(repository, "stage", "list", "--name-only").split() == [*STAGES]
     stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
     assert not [dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("dedupver/")]
 
@@ -84,7 +85,7 @@ def test_upgrade_rewrites_the_pipeline_alone(project: Path) -> None:
     before = contents(project)
     versions.init(project, upgrade=True)
     changed = {name for name, data in contents(project).items() if before.get(name) != data}
-    assert changed == {"dvc.yaml", *(f"stages/{s}.py" for s in ("fingerprint", "match", "dedup", "manifest"))}
+    assert changed == {"dvc.yaml", *(f"stages/{s}.py" for s in STAGES)}
     with pytest.raises(StateError, match="git commit"):
         versions.init(project, upgrade=True)
 
