@@ -44,7 +44,7 @@ def fetch(root: Path, revision: str, name: str, target: Path) -> None:
 
     try:
         files = DVCFileSystem(repo=str(root), rev=revision)
-        if not files.exists(f"/{name}"):
+        if not (files.isdir(f"/{name}") or files.isfile(f"/{name}")):  # `exists` hides errors
             raise StateError(f"revision {revision} has no {name}: name one where `dvc repro` had run and was committed")
         files.get(f"/{name}", str(target), recursive=True)
     except (DvcException, DataIndexDirError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Croissant 1.1, the JSON-LD in which datasets are described to search engines and loaders (mlcommons.org/croissant)."""
+"""Croissant 1.1, the JSON-LD in which datasets are described to search engines and loaders."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _path() -> tuple[str, str, dict[str, str]]:
 
 
 def _columns(name: str, source: str, columns: Mapping[str, pa.DataType]) -> Iterator[dict[str, Any]]:
-    """Yield a field for each column of plain values or lists of them; Croissant has no word for others, such as maps."""
+    """Yield a field for each column of plain values or lists of them; Croissant has no word for maps."""
     for column, kind in columns.items():
         listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
         plain = _scalar(kind.value_type if listed else kind)
