@@ -304,8 +304,5 @@ def test_the_template_is_this_release() -> None:
     """The template holds the pipeline that the package ships."""
     template = importlib.resources.files("dedupver") / "template"
     assert {f.name for f in (template / "stages").iterdir() if f.name.endswith(".py")} == {
-        "fingerprint.py",
-        "match.py",
-        "dedup.py",
-        "manifest.py",
+        f"{stage}.py" for stage in STAGES
     }
