@@ -162,8 +162,11 @@ def list_objects(
     """
     from dedupver import params  # noqa: PLC0415
     from dedupver.listing import write_listing  # noqa: PLC0415
+    from dedupver.state import require_idle  # noqa: PLC0415
 
-    found = write_listing(url, table, params.load(_root(context) / "params.yaml").source)
+    root = _root(context)
+    require_idle(root)
+    found = write_listing(url, table, params.load(root / "params.yaml").source)
     lines = [f"{found.samples} samples of {found.objects} objects, {found.bytes} bytes, in {table}"]
     lines += [f"left out: {each} (use `dvc import-url`)" for each in found.left_out]
     _say(map(str, lines))
@@ -185,8 +188,10 @@ def align(
     from dedupver import terminal  # noqa: PLC0415
     from dedupver.project import Project  # noqa: PLC0415
     from dedupver.repository import dvc  # noqa: PLC0415
+    from dedupver.state import require_idle  # noqa: PLC0415
 
     root = _root(context)
+    require_idle(root)
     told = aligning.align(Project(root), root / out, pairs)
     dvc(root, "add", "--quiet", str(root / out))
     _answer(told, terminal.alignment(told, str(out)), as_json=as_json)
@@ -209,6 +214,7 @@ def diff(
     from dedupver.revision import at_revision  # noqa: PLC0415
 
     root = _root(context)
+    _speak_of(root, old, new)
     with at_revision(root, old) as a, at_revision(root, new) as b:
         changes = query.diff(a.live(query.COMPARED), b.live(query.COMPARED))
     if as_json:
@@ -232,6 +238,7 @@ def explain(
     from dedupver.revision import at_revision  # noqa: PLC0415
 
     root = _root(context)
+    _speak_of(root, revision)
     with at_revision(root, revision) as log:
         found = query.explain(log, record)
     if revision == "workspace" and found.chain:
@@ -252,7 +259,9 @@ def show(
     from dedupver import query, terminal  # noqa: PLC0415
     from dedupver.revision import at_revision  # noqa: PLC0415
 
-    with at_revision(_root(context), revision) as log:
+    root = _root(context)
+    _speak_of(root, revision)
+    with at_revision(root, revision) as log:
         found = query.show(log)
     _answer(found, terminal.summary(found), as_json=as_json)
 
@@ -271,7 +280,9 @@ def shared(
     from dedupver import preview, terminal  # noqa: PLC0415
     from dedupver.project import Project  # noqa: PLC0415
 
-    project = Project(_root(context))
+    root = _root(context)
+    _speak_of(root, "workspace")
+    project = Project(root)
     found, counted = preview.shared(project, most), project.params.fingerprint.text.passages is not None
     _answer(found, terminal.common(found, passages=counted), as_json=as_json)
 
@@ -290,11 +301,14 @@ def check(
     something does not hold.
     """
     from dedupver import terminal  # noqa: PLC0415
+    from dedupver.state import require_idle  # noqa: PLC0415
 
+    root = _root(context)
+    require_idle(root)
     if history:
         from dedupver import lineage  # noqa: PLC0415
 
-        links, found = lineage.verify(_root(context))
+        links, found = lineage.verify(root)
         told = {
             "versions": [dataclasses.asdict(each) for each in links],
             "findings": list(map(dataclasses.asdict, found)),
@@ -303,7 +317,7 @@ def check(
     else:
         from dedupver import check as checks  # noqa: PLC0415
 
-        found = checks.check(_root(context))
+        found = checks.check(root)
         _answer([dataclasses.asdict(finding) for finding in found], terminal.findings(found), as_json=as_json)
     if found:
         raise typer.Exit(5)
@@ -340,6 +354,14 @@ def _root(context: typer.Context) -> Path:
     raise StateError(
         f"no params.yaml in {asked or 'this folder or above'}: run `dedupver init`, or name the folder with -C"
     )
+
+
+def _speak_of(root: Path, *revisions: str) -> None:
+    """Refuse to speak of a workspace that is partly built; say where it is not what params.yaml says."""
+    from dedupver import state  # noqa: PLC0415
+    from dedupver.terminal import plain  # noqa: PLC0415
+
+    _say(f"note: {plain(line)}" for line in (state.as_built(root) if "workspace" in revisions else ()))
 
 
 def _repository() -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dedupver import repository, store, versions
+from dedupver import repository, state, store, versions
 from dedupver.index import compaction
 from dedupver.index.segment import Index
 from dedupver.project import Project
@@ -30,6 +30,7 @@ def compact(root: Path) -> list[str]:
     """
     repository.require(root)
     versions.recover(root)
+    state.require_idle(root)
     project = Project(root)
     _require_open(project)
     project.base_index(project.built_with())

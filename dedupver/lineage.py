@@ -135,7 +135,7 @@ def _own(commit: _Commit, log: Log) -> Iterator[Finding]:
         yield commit.finding("version", f"its manifest is of {header['version']}")
     try:
         stated = params.Params.model_validate(header["params"])
-        if stated.model_dump(exclude={"engine"}) != commit.params().model_dump(exclude={"engine"}):
+        if stated.deciding() != commit.params().deciding():
             yield commit.finding("params", "its manifest was written under other params than params.yaml has")
     except (DedupverError, ValueError) as error:
         yield commit.finding("params", f"its params can't be read by this release: {error}", "read it with its own")

@@ -412,6 +412,10 @@ class Engine(Section):
     workers: Annotated[int, Field(ge=0)] = 0  # 0: one for each core
 
 
+AFTERWARDS: Final = frozenset({"card", "engine"})
+"""Sections that change nothing of a manifest: a version is the same whatever they say."""
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -423,6 +427,10 @@ class Params(Section):
     manifest: Manifest = Manifest()
     card: Card = Card()
     engine: Engine = Engine()
+
+    def deciding(self) -> dict[str, Any]:
+        """Return all that a version depends on, as its manifest states it."""
+        return self.model_dump(mode="json", exclude=set(AFTERWARDS))
 
     @model_validator(mode="after")
     def _fields_are_columns(self) -> Self:

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from dedupver import __version__, manifest, report, store
 from dedupver.index.segment import Index, write_header
-from dedupver.project import UNREAD, Project
+from dedupver.project import LOCK, UNREAD, Project, running
 from dedupver.resolve import joint, met, spans, words
 from dedupver.resolve.shared import shared
 from dedupver.schema import (
@@ -304,7 +304,7 @@ def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:
             "index": store.sha256_file(project.index / store.LISTING),
             "source": store.sha256_file(project.build / "fingerprint" / store.LISTING),
         },
-        "params": given.model_dump(mode="json", exclude={"engine"}),
+        "params": given.deciding(),
         "tools": {"dedupver": __version__, "pyarrow": pa.__version__},
     }
 
@@ -344,15 +344,14 @@ class _alone:  # noqa: N801 - reads as a statement: with _alone(root)
     """Refuse a second run in the same project."""
 
     def __init__(self, root: Path) -> None:
-        self.path = root / "build" / ".running"
+        self.root, self.path = root, root / LOCK
 
     def __enter__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
-            owner = self.path.read_text(encoding="ascii").strip() or "0"
-            if owner != "0" and Path(f"/proc/{owner}").exists() and int(owner) != os.getpid():
+            if owner := running(self.root):
                 raise StateError(f"another run works here (process {owner}): wait for it to end") from None
             self.path.unlink()  # its process was killed
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.compute as pc
@@ -12,11 +14,13 @@ from dedupver.schema import BROUGHT, JOINT, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pyarrow as pa
 
     Unread = Mapping[str, Sequence[tuple[int, int]]]
+
+LOCK: Final = "build/.running"
+"""The process id of the stage that runs."""
 
 UNREAD: Final = "unread.json"
 """The file of the rows that only the base has read: by path the first, and the one after the last, of each piece."""
@@ -127,6 +131,16 @@ class Project:
             raise StateError(f"{path} is missing: run `dvc checkout base`, or `dedupver init` in a new repository")
         stated: dict[str, Any] = store.read_json(path)
         return stated
+
+
+def running(root: Path) -> int | None:
+    """Return the id of the other process that runs a stage in the project at `root`, None where there is none."""
+    try:
+        owner = (root / LOCK).read_bytes().strip()
+    except FileNotFoundError:
+        return None
+    there = owner.isdigit() and int(owner) != os.getpid() and Path(f"/proc/{int(owner)}").exists()
+    return int(owner) if there else None
 
 
 def brought(prints: Path, version: str) -> tuple[pa.Table, Unread]:

@@ -17,6 +17,7 @@ from dedupver import params, repository, store, versions
 from dedupver.compact import COMPACTED, merge_base
 from dedupver.repository import dvc, git
 from dedupver.schema import StateError
+from dedupver.state import WORKSHOP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,12 +147,12 @@ def _again(
 
 def _set_up(space: Path, version: Released, overrides: Mapping[str, object], *, first: bool) -> None:
     """Turn the worktree into the version's inputs, with today's pipeline and the base just replayed."""
-    built = space / versions.WORKSHOP
+    built = space / WORKSHOP
     if not first:
         versions.build_base(space, built / "base")
     git(space, "read-tree", "-u", "--reset", version.commit)
     git(space, "checkout", "HEAD", "--", *_pipeline(space))
-    git(space, "clean", "-dfq", "--exclude", versions.WORKSHOP)
+    git(space, "clean", "-dfq", "--exclude", WORKSHOP)
     if overrides:
         repository.assign(space / "params.yaml", overrides)
     given = params.load(space / "params.yaml")

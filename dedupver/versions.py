@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from dedupver import links, manifest, params, repository, store
+from dedupver import links, manifest, params, repository, state, store
 from dedupver.index import segment
 from dedupver.repository import dvc, git
 from dedupver.schema import FORMAT, ParamsError, StateError
+from dedupver.state import WORKSHOP
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -26,21 +27,8 @@ if TYPE_CHECKING:
 IGNORED: Final = ("build/timings", ".*.building", "__pycache__", "dvc_plots")
 PIPELINE: Final = ("dvc.yaml", "stages", "dedupver")
 """What runs, and not what it runs on; `dedupver` is the package itself, in the one repository that holds it."""
-RELEASED: Final = (
-    "dvc.lock",
-    "dvc.yaml",
-    "params.yaml",
-    "reviews.csv",
-    "stages",
-    "metrics",
-    "DATASET.md",
-    "croissant.json",
-    "*.dvc",
-)
 MANY: Final = 32
 """Segments of a base from which on merging them is worth saying."""
-WORKSHOP: Final = ".next.building"
-"""Where the next base is built and the old one waits until params.yaml is written; git and DVC ignore it."""
 
 
 def init(root: Path, *, upgrade: bool = False) -> list[str]:
@@ -52,6 +40,7 @@ def init(root: Path, *, upgrade: bool = False) -> list[str]:
     repository.require(root)
     files = {name: source for name, source in _template().items() if not upgrade or name.startswith(PIPELINE)}
     if upgrade:
+        state.require_idle(root)
         _check_upgradable(root)
     else:
         _check_free(root, [*files, "base", "base.dvc"])
@@ -209,27 +198,10 @@ def _version(name: str, time: str | None) -> params.Version:
 def _check_released(root: Path, present: str, name: str) -> None:
     if name == present:
         raise StateError(f"{name} is open already (version.name in params.yaml): add data, then run `dvc repro`")
-    if dvc(root, "status", "--json").strip() not in {"", "{}"}:
-        raise StateError(f"{present} is not built from what is here (`dvc status`): run `dvc repro`, then `git commit`")
-    header = _header(root)
-    if header["version"] != present:
-        raise StateError(f"manifest/ is of {header['version']}, params.yaml says {present}: run `dvc repro`")
+    header = state.require_released(root)
     used = dict.fromkeys([*(batch["version"] for batch in _batches(root)), *header["versions"]])
     if name in used:
         raise StateError(f"{name} is among this dataset's versions ({', '.join(used)}): take another name")
-    changed = repository.uncommitted(root, RELEASED)
-    if changed:
-        raise StateError(
-            f"{present} is not released, {changed[0]} has changes: run `git add . && git commit -m {present} && "
-            f"git tag {present}`"
-        )
-
-
-def _header(root: Path) -> dict[str, Any]:
-    if not (root / "manifest" / "manifest.json").is_file():
-        raise StateError("manifest/ is missing: run `dvc repro`, or `dvc pull` for a version that was built elsewhere")
-    header: dict[str, Any] = store.read_json(store.verified(root / "manifest") / "manifest.json")
-    return header
 
 
 def _check_batch(root: Path, source: str) -> None:
