@@ -20,7 +20,7 @@ HELP: Final = """Versions of a clean dataset: each deduplicated against itself a
 DVC runs the pipeline (`dvc repro`); these commands open versions and answer questions about them.
 
 Exit codes: 0 done, 1 another error, 2 wrong usage, 3 params or a model, 4 the source data, 5 a damaged file or an
-invariant that does not hold, 6 the repository is not in the state that the command needs.
+invariant that does not hold, 6 the repository is not in the state that the command needs, 7 a gate that fails.
 """
 
 app = typer.Typer(
@@ -42,8 +42,8 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        from dedupver.plain import plain  # noqa: PLC0415
         from dedupver.schema import DedupverError  # noqa: PLC0415 - imports Arrow, which `--help` need not wait for
-        from dedupver.terminal import plain  # noqa: PLC0415
 
         if not isinstance(error, DedupverError):
             raise
@@ -136,7 +136,9 @@ def replay(
 @app.command(epilog="Example: dedupver run match")
 def run(
     context: typer.Context,
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, manifest or card.")],
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, gates, manifest or card.")
+    ],
 ) -> None:
     """Run one stage without DVC, for debugging.
 
@@ -323,6 +325,27 @@ def check(
         raise typer.Exit(5)
 
 
+@app.command(epilog="Example: dedupver gates --json")
+def gates(context: typer.Context, as_json: Json = False) -> None:
+    """Show how far a version is from its gates.
+
+    Each gate's value, bound and margin, of what is decided in build/dedup, be it written or not; of one that fails also
+    what brought it about. It ends with exit code 7 where one fails.
+    """
+    from dedupver.gates import told  # noqa: PLC0415
+    from dedupver.pipeline import judged  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+
+    found = judged(Project(_root(context)))
+    _answer(
+        told.values(found.cases, found.offenders),
+        told.table(found.version, found.cases, found.offenders),
+        as_json=as_json,
+    )
+    if found.failed:
+        raise typer.Exit(7)
+
+
 @app.command(epilog="Example: dedupver blocks old.tar new.tar photos/")
 def blocks(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders with all that is below.")],
@@ -381,7 +404,7 @@ def _fields(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict[
 
 
 def _replayed(rows: list[dict[str, Any]]) -> Iterable[str]:
-    from dedupver.terminal import columns  # noqa: PLC0415
+    from dedupver.plain import columns  # noqa: PLC0415
 
     shown = [[", ".join(cell) if isinstance(cell, list) else cell for cell in row.values()] for row in rows]
     return columns([list(rows[0]), *shown]) if rows else ()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Similarity = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Share = Similarity | dict[str, Similarity] | None
 RESERVED: Final = frozenset({*RAW.names, ATTRIBUTES, "every", "content", "joint"})
 MEMBERS: Final = {".txt": "caption", ".caption": "caption", ".json": ATTRIBUTES}
 """What a file is that stands beside another one of a sample, by its suffix."""
@@ -388,6 +389,33 @@ class Dedup(Section):
         return rules
 
 
+class Gates(Section):
+    """What a version must be like to be written; a bound that is None is not judged.
+
+    A bound of groups is one for all, or one by name, `*` for those that are not named.
+    """
+
+    min_records: Positive = 100
+    min_matches: Positive = 20
+    removed: Similarity | None = 0.95
+    removed_by_source: Share = 0.98
+    removed_by_label: Share = 0.95
+    removed_by_split: Share = 0.95
+    cluster: Similarity | None = 0.2
+    drift: Similarity | None = 0.3
+    drift_from_parent: Similarity | None = None
+    recall: Share = 0.9
+    quarantined: Similarity | None = 0.1
+    quarantined_by_source: Share = 0.5
+    quarantined_by_code: Share = None
+    split_records: dict[str, Positive] = {}
+
+    def bound(self, gate: str, name: str | None = None) -> float | None:
+        """Return the bound of a gate, or of one group of it."""
+        found: float | dict[str, float] | None = getattr(self, gate)
+        return found.get(name or "*", found.get("*")) if isinstance(found, dict) else found
+
+
 class Manifest(Section):
     """How the version is written."""
 
@@ -424,6 +452,7 @@ class Params(Section):
     fingerprint: Fingerprint = Fingerprint()
     match: Match = Match()
     dedup: Dedup = Dedup()
+    gates: Gates = Gates()
     manifest: Manifest = Manifest()
     card: Card = Card()
     engine: Engine = Engine()

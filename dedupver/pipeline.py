@@ -3,6 +3,7 @@
     fingerprint   data/raw, base        → build/fingerprint
     match         build/fingerprint     → index, build/match
     dedup         matches, records      → build/dedup
+    gates         decisions             → passes, or an error
     manifest      decisions, data/raw   → manifest, clean
     card          manifest, clean       → DATASET.md, croissant.json
 
@@ -42,6 +43,7 @@ from dedupver.schema import (
     REPORTED,
     SHARED,
     DedupverError,
+    GateError,
     IntegrityError,
     SourceError,
     StateError,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
     from dedupver import params
     from dedupver.fingerprint.batch import Chunk
+    from dedupver.gates import Judged
     from dedupver.records import Task
 
 # ruff: noqa: PLC0415 - a stage imports what it runs itself: a process runs one stage, and starts in half the time
@@ -154,8 +157,32 @@ def dedup(project: Project) -> dict[str, Any]:
     }
 
 
+def gates_(project: Project) -> dict[str, Any]:
+    """Judge what was decided; raise GateError, with the metrics written, where the version must not be.
+
+    A stage of its own, as DVC takes away what a stage writes before it runs it: the old version would be gone.
+    """
+    from dedupver import gates
+
+    found = judged(project)
+    store.write_json(project.metrics / "gates.json", gates.metrics(found))
+    gates.require(found)
+    return gates.metrics(found)
+
+
+def judged(project: Project) -> Judged:
+    """Return every gate of the version whose decisions are in build/dedup."""
+    from dedupver import gates
+
+    if not (project.build / "dedup").is_dir():
+        raise StateError("nothing is decided here yet: run `dvc repro dedup`")
+    recall = store.read_table(store.Sealed(project.build / "match").file("recall.parquet"), RECALL)
+    return gates.judge(project.decided(), project.base_log(), recall, project.params)
+
+
 def manifest_(project: Project) -> dict[str, Any]:
     """Write the version: the log of decisions, the header, and the clean data."""
+    _require_passed(project)
     prints, decided = (store.Sealed(project.build / name) for name in ("fingerprint", "dedup"))
     live = project.decided().state(PLACED)
     _require_sound(live)
@@ -191,6 +218,7 @@ STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "fingerprint": fingerprint,
     "match": match_,
     "dedup": dedup,
+    "gates": gates_,
     "manifest": manifest_,
     "card": card,
 }
@@ -307,6 +335,15 @@ def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:
         "params": given.deciding(),
         "tools": {"dedupver": __version__, "pyarrow": pa.__version__},
     }
+
+
+def _require_passed(project: Project) -> None:
+    """Refuse to write a version that no gates have let pass."""
+    path = project.metrics / "gates.json"
+    if not path.exists():
+        raise StateError(f"{path} is missing: run `dvc repro`, which judges a version before it writes it")
+    if store.read_json(path)["failed"]:
+        raise GateError("gates failed, and nothing was written: see `dedupver gates`")
 
 
 def _require_sound(decisions: pa.Table) -> None:

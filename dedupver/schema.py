@@ -319,6 +319,12 @@ class StateError(DedupverError):
     exit_code = 6
 
 
+class GateError(DedupverError):
+    """A version that was built is not what params ask of one, so it is not written."""
+
+    exit_code = 7
+
+
 class Unreadable(Exception):  # noqa: N818 - a verdict on one record, not an error of the program
     """One record that must be quarantined."""
 

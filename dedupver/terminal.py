@@ -1,4 +1,4 @@
-"""Answers as plain, aligned text. Nothing a record's name holds may steer the terminal."""
+"""Answers as plain, aligned text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from dedupver import query
 from dedupver.manifest import FILES
+from dedupver.plain import columns, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,22 +30,6 @@ LONGEST: Final = 60
 
 FEW: Final = 4
 """So many copies of one original are shown."""
-
-
-def plain(text: object) -> str:
-    r"""Return text with what is not printable — escapes, line breaks, marks of direction — shown as `\x1b`."""
-    shown = str(text)
-    if shown.isprintable():
-        return shown
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-
-
-def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield lines with the cells of each column one below the other, two spaces between columns; None is empty."""
-    cells = [["" if cell is None else plain(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def alignment(told: Mapping[str, Any], out: str) -> Iterator[str]:
