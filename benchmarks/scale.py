@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ROWS: Final = 50_000  # of a Parquet part
 VERSIONS: Final = 100
+SWEPT: Final = ("dedup", "gates", "manifest")
 ENCODER: Final = "wordllama"  # the default
 LATER: Final = 1_000_000_000
 DOC: Final = HERE.parent / "docs/scale.md"
@@ -124,9 +125,9 @@ def one_size(records: int, asked: argparse.Namespace, encoder: str | None = None
     print(f"{records:,} records, encoder {encoder}", file=sys.stderr, flush=True)
     full = stages(root, pipeline.STAGES)
     project.change(root, {"dedup.thresholds.text": 0.9})
-    sweep = stages(root, ("dedup", "manifest"))
+    sweep = stages(root, SWEPT)
     project.change(root, {"dedup.thresholds.text": 0.8})
-    stages(root, ("dedup", "manifest"))
+    stages(root, SWEPT)
     project.open_next(root, "v2")
     project.add(root, [take(parts, records, more, asked.work / "scale-in/v2.parquet")])
     return {
@@ -205,12 +206,12 @@ def tables(found: dict[str, Any]) -> str:
     sizes = found["sizes"]
     lines = [f"{found['machine']['processor']}, {found['threads']} cores, records of {found['lines']} lines.", ""]
     lines += [
-        "| records | MB | " + " | ".join(pipeline.STAGES) + " | all | µs a record | peak MiB |",
-        "|---:" * (len(pipeline.STAGES) + 5) + "|",
+        "| records | MB | " + " | ".join(sizes[0]["full"]) + " | all | µs a record | peak MiB |",
+        "|---:" * (len(sizes[0]["full"]) + 5) + "|",
     ]
     for one in sizes:
         full = one["full"]
-        cells = [f"{full[s]['seconds']:,.1f} s" for s in pipeline.STAGES]
+        cells = [f"{full[s]['seconds']:,.1f} s" for s in full]
         peak = max((full[s]["peak"], s) for s in full)
         lines.append(
             f"| {one['records']:,} | {one['bytes'] / 1e6:,.0f} | {' | '.join(cells)} | {_all(full):,.1f} s "
@@ -229,7 +230,7 @@ def tables(found: dict[str, Any]) -> str:
         for one, what in [*((one, "") for one in sizes), *encoded]
     ]
     if encoded:
-        full = ", ".join(f"{s} {found['encoded']['full'][s]['seconds']:,.1f} s" for s in pipeline.STAGES)
+        full = ", ".join(f"{s} {each['seconds']:,.1f} s" for s, each in found["encoded"]["full"].items())
         lines += [
             "",
             f"With embeddings ({ENCODER}, the default) and their graph, {encoded[0][0]['records']:,} records took: {full}.",
@@ -253,7 +254,7 @@ def _slopes(sizes: list[dict[str, Any]]) -> list[str]:
         "| | time grows with records to the power | at 10⁹ records, on these cores | bytes of memory a further record |",
         "|---|---:|---:|---:|",
     ]
-    for name in (*pipeline.STAGES, "all"):
+    for name in (*large["full"], "all"):
         before, after = (_of(one["full"], name) for one in (small, large))
         slope = math.log(after["seconds"] / before["seconds"]) / grown
         power = max(slope, 1)  # a start that more records share is no law

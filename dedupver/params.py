@@ -397,12 +397,12 @@ class Gates(Section):
 
     min_records: Positive = 100
     min_matches: Positive = 20
-    removed: Similarity | None = 0.95
+    removed: Similarity | None = 0.98
     removed_by_source: Share = 0.98
     removed_by_label: Share = 0.95
     removed_by_split: Share = 0.95
     cluster: Similarity | None = 0.2
-    drift: Similarity | None = 0.3
+    drift: Similarity | None = 0.2
     drift_from_parent: Similarity | None = None
     recall: Share = 0.9
     quarantined: Similarity | None = 0.1

@@ -70,9 +70,9 @@ def near(name: str, representative: str, score: float = 0.9, **said: object) -> 
     )
 
 
-def bad(name: str, code: str = "bad_utf8") -> dict[str, object]:
+def bad(name: str, code: str = "bad_utf8", **said: object) -> dict[str, object]:
     """Return the decision on a record that can't be read."""
-    return row(name, "quarantine", reason=code, code=code, detail="byte 3", parts=[])
+    return row(name, "quarantine", **{"reason": code, "code": code, "detail": "byte 3", "parts": [], **said})
 
 
 def table(*rows: dict[str, object]) -> pa.Table:

@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-FUNCTIONS = {"fingerprint": "fingerprint", "match": "match_", "dedup": "dedup", "manifest": "manifest_", "card": "card"}
+FUNCTIONS = {
+    "fingerprint": "fingerprint",
+    "match": "match_",
+    "dedup": "dedup",
+    "gates": "gates_",
+    "manifest": "manifest_",
+    "card": "card",
+}
 
 
 def _file(module: str) -> Path | None:

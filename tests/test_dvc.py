@@ -178,6 +178,30 @@ def test_an_experiment_over_a_threshold_runs_the_last_two_stages(two: Path) -> N
     assert "base" not in dvc(two, "status")
 
 
+def test_a_failed_gate_leaves_the_version_as_it_was(two: Path) -> None:
+    """DVC takes away what a stage writes before it runs it, so the gates are a stage before; a wider bound lets it pass."""
+    before = {p: p.read_bytes() for name in ("manifest", "clean") for p in (two / name).rglob("*") if p.is_file()}
+    assign(two / "params.yaml", {"gates.min_records": 2, "gates.removed": 0.3, "gates.cluster": 0.5})
+    with pytest.raises(StateError, match=r"stages/gates\.py, exited with 7\n(.*\n)*.*gates\.removed: 0\.5"):
+        dvc(two, "repro")
+    assert before == {p: p.read_bytes() for name in ("manifest", "clean") for p in (two / name).rglob("*") if p.is_file()}
+    assert (_metrics(two, "gates")["failed"], _metrics(two, "gates")["removed"]) == (1, 0.5)  # of the newcomers
+    with pytest.raises(StateError, match="nothing was written"):  # not even alone
+        dvc(two, "repro", "--single-item", "manifest")
+    dvc(two, "checkout", "--quiet", "manifest", "clean")
+    assign(two / "params.yaml", {"gates.removed": 0.5})
+    assert _ran(dvc(two, "repro")) == [*STAGES[STAGES.index("gates") :]]
+    assert json.loads(dvc(two, "status", "--json")) == {}
+
+
+def test_an_experiment_whose_gate_fails_leaves_the_workspace_as_it_was(two: Path) -> None:
+    """In a temporary workspace it fails; here nothing changes, and there is no such experiment."""
+    with pytest.raises(StateError, match="gates"):
+        dvc(two, "exp", "run", "--temp", "-S", "gates.min_records=2", "-S", "gates.removed=0.3")
+    assert _clean(two)
+    assert dvc(two, "exp", "list", "--name-only").split() == []
+
+
 def test_a_queued_sweep_in_temporary_workspaces(two: Path) -> None:
     """Every queued threshold gives an experiment; the workspace stays as it was."""
     dvc(two, "exp", "run", "--queue", "-S", "dedup.thresholds.text=0.7,0.97")

@@ -325,7 +325,7 @@ def test_a_flipped_bit_in_the_base_is_named(copy: Path, folder: str) -> None:
     projects.advance(copy)
     projects.settings(copy, version="v2")
     projects.build(copy, "fingerprint", "match")
-    readers = ("fingerprint", "match") if folder == "index" else ("fingerprint", "dedup", "manifest")
+    readers = ("fingerprint", "match") if folder == "index" else ("fingerprint", "dedup", "gates", "manifest")
     for path in sorted(p for p in (copy / "base" / folder).rglob("*") if p.is_file() and p.name != "files.json"):
         good = path.read_bytes()
         bad = bytearray(good)

@@ -15,7 +15,7 @@ from dedupver import pipeline
 from dedupver.project import Project
 
 BANDS = 32  # dedupver's default
-*DECIDE, MANIFEST = pipeline.STAGES
+DECIDE = ("fingerprint", "match", "dedup")
 
 
 def deduplicate(job):
@@ -26,6 +26,8 @@ def deduplicate(job):
         "match.lsh.bands": BANDS,
         "match.lsh.rows": job.num_perm // BANDS,
         "dedup.thresholds.text": job.threshold,
+        "gates.removed": None,  # the pages are what gates are for: see docs/gates.md
+        "gates.cluster": None,
     }
     with job.step("lay out"):
         project.lay_out(root, job.parts(), settings)
@@ -37,8 +39,9 @@ def deduplicate(job):
 def collect(job):
     """Return the dropped rows, and the pairs of contents that were verified, as rows that hold them."""
     root = Path(job.out, "project")
-    with job.step(f"({MANIFEST})"):
-        pipeline.run(MANIFEST, root)
+    with job.step("(manifest)"):
+        pipeline.run("gates", root)
+        pipeline.run("manifest", root)
     told = Project(root).decided().live(["id", "action", "parts"])
     rows = pc.index_in(told["id"], pa.array(job.column("id")))
     dropped = rows.filter(pc.equal(told["action"], "drop")).to_pylist()
