@@ -63,4 +63,5 @@ bench-full: setup
 	python -m benchmarks.scale --lines 8 --sizes 100000 1000000 3000000 --encoded 1000000
 	python -m benchmarks.segments
 	python -m benchmarks.storage
+	python -m benchmarks.gates
 	for kind in text embeddings joint audio video row parts; do python -m benchmarks.kinds.$$kind || exit 1; done
