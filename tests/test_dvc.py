@@ -184,7 +184,9 @@ def test_a_failed_gate_leaves_the_version_as_it_was(two: Path) -> None:
     assign(two / "params.yaml", {"gates.min_records": 2, "gates.removed": 0.3, "gates.cluster": 0.5})
     with pytest.raises(StateError, match=r"stages/gates\.py, exited with 7\n(.*\n)*.*gates\.removed: 0\.5"):
         dvc(two, "repro")
-    assert before == {p: p.read_bytes() for name in ("manifest", "clean") for p in (two / name).rglob("*") if p.is_file()}
+    assert before == {
+        p: p.read_bytes() for name in ("manifest", "clean") for p in (two / name).rglob("*") if p.is_file()
+    }
     assert (_metrics(two, "gates")["failed"], _metrics(two, "gates")["removed"]) == (1, 0.5)  # of the newcomers
     with pytest.raises(StateError, match="nothing was written"):  # not even alone
         dvc(two, "repro", "--single-item", "manifest")

@@ -103,9 +103,7 @@ def test_recall_of_the_searches_that_drop_records() -> None:
     case = found["recall", "all", "text"]
     assert (case.counted, case.records, case.failed) == (2, 3, True)
     assert ("recall", "all", "text") not in cases(row("a"), recall=recall, given=asked(min_matches=4))
-    rule = params.Params.model_validate(
-        {"gates": {"min_matches": 1}, "dedup": {"rules": [{"text.embedding": 0.97}]}}
-    )
+    rule = params.Params.model_validate({"gates": {"min_matches": 1}, "dedup": {"rules": [{"text.embedding": 0.97}]}})
     assert {name for gate, _, name in cases(row("a"), recall=recall, given=rule) if gate == "recall"} == {
         "text_embedding"
     }
