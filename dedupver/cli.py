@@ -136,9 +136,7 @@ def replay(
 @app.command(epilog="Example: dedupver run match")
 def run(
     context: typer.Context,
-    stage: Annotated[
-        str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, gates, manifest or card.")
-    ],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, gates, manifest or card.")],
 ) -> None:
     """Run one stage without DVC, for debugging.
 
