@@ -333,7 +333,9 @@ def gates(context: typer.Context, as_json: Json = False) -> None:
     from dedupver.gates import told  # noqa: PLC0415
     from dedupver.pipeline import judged  # noqa: PLC0415
     from dedupver.project import Project  # noqa: PLC0415
+    from dedupver.state import require_idle  # noqa: PLC0415
 
+    require_idle(_root(context))
     found = judged(Project(_root(context)))
     _answer(
         told.values(found.cases, found.offenders),
@@ -380,7 +382,7 @@ def _root(context: typer.Context) -> Path:
 def _speak_of(root: Path, *revisions: str) -> None:
     """Refuse to speak of a workspace that is partly built; say where it is not what params.yaml says."""
     from dedupver import state  # noqa: PLC0415
-    from dedupver.terminal import plain  # noqa: PLC0415
+    from dedupver.plain import plain  # noqa: PLC0415
 
     _say(f"note: {plain(line)}" for line in (state.as_built(root) if "workspace" in revisions else ()))
 
