@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dedupver import __version__
+from dedupver.review.cli import app as review
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -346,6 +347,9 @@ def gates(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(7)
 
 
+app.add_typer(review, name="review")
+
+
 @app.command(epilog="Example: dedupver blocks old.tar new.tar photos/")
 def blocks(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders with all that is below.")],
@@ -365,18 +369,9 @@ def blocks(
 
 
 def _root(context: typer.Context) -> Path:
-    """Return the folder that holds params.yaml: as asked, or the nearest above within the git repository."""
-    from dedupver.schema import StateError  # noqa: PLC0415
+    from dedupver.repository import dataset  # noqa: PLC0415
 
-    asked: Path | None = context.obj
-    for folder in [asked.resolve()] if asked else [Path.cwd(), *Path.cwd().parents]:
-        if (folder / "params.yaml").is_file():
-            return folder
-        if (folder / ".git").exists():
-            break
-    raise StateError(
-        f"no params.yaml in {asked or 'this folder or above'}: run `dedupver init`, or name the folder with -C"
-    )
+    return dataset(context.obj)
 
 
 def _speak_of(root: Path, *revisions: str) -> None:

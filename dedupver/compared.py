@@ -36,15 +36,15 @@ def beside(project: Project, index: Index, mine: Decision, its: Decision) -> lis
     for part in (part["part"] for part in mine["parts"] if part["modality"] == EVIDENCE[KIND].modality):
         contents, bytes_ = ([_digest(r, part, name) for r in (mine, its)] for name in ("content", "sha256"))
         values = [_values(project, place, part, digest) for place, digest in zip(places, bytes_, strict=True)]
-        for name, columns, weight, similarity in _alike(index, contents):
+        for name, columns, weight, similarity in alike(index, contents):
             shown = [" ".join(held[column] for column in columns if column in held) or None for held in values]
             told = {"mine": shown[0], "its": shown[1], "weight": weight, "similarity": similarity}
             found.append({"part": part, "field": name, **told})
     return found
 
 
-def _alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, Sequence[str], float, float | None]]:
-    """Give name, columns, weight and similarity of each field."""
+def alike(index: Index, contents: Sequence[str | None]) -> Iterator[tuple[str, Sequence[str], float, float | None]]:
+    """Give name, columns, weight and similarity of each field of two rows, given by their contents in hex."""
     what = EVIDENCE[KIND]
     digests = of_list([bytes.fromhex(content) for content in contents if content])
     segment, row = index.locate(what.modality, digests)

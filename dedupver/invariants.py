@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import itertools
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import params, store
+from dedupver import params, reviews, store
 from dedupver.digests import Rows, laid_out, numbered, of_parts, parts_in
 from dedupver.index.joint import fit
 from dedupver.index.segment import Index
@@ -292,11 +291,8 @@ def _judged(version: Version) -> Mask:
 
 
 def _reviewed(version: Version) -> set[frozenset[str]]:
-    path = version.root / version.settings.reviews
-    if not path.is_file():
-        return set()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return {frozenset((r["left"], r["right"])) for r in csv.DictReader(file) if r.get("label") == "different"}
+    said = reviews.read(version.root / version.settings.reviews)
+    return {frozenset((each.left, each.right)) for each in said if each.label == "different"}
 
 
 INVARIANTS: Final[tuple[Callable[[Version], Iterable[Finding]], ...]] = (

@@ -13,7 +13,6 @@ Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import os
 import shutil
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import __version__, manifest, report, store
+from dedupver import __version__, manifest, report, reviews, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import LOCK, UNREAD, Project, running
 from dedupver.resolve import joint, met, spans, words
@@ -45,7 +44,6 @@ from dedupver.schema import (
     DedupverError,
     GateError,
     IntegrityError,
-    SourceError,
     StateError,
 )
 
@@ -260,7 +258,8 @@ def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tu
 
     given = project.params
     present = history.assemble(*project.read(), base, given)
-    decided = history.decide(present, index, _reviews(project), given)
+    said = [(each.left, each.right, each.label) for each in reviews.read(project.root / given.dedup.reviews)]
+    decided = history.decide(present, index, said, given)
     with contextlib.ExitStack() as files:
         write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
         write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
@@ -359,22 +358,6 @@ def _require_sound(decisions: pa.Table) -> None:
         raise IntegrityError(
             f"{lost['id'][0].as_py()!r} was dropped for a record that is not kept. Nothing was written"
         )
-
-
-def _reviews(project: Project) -> list[tuple[str, str, str]]:
-    """Read what people said of pairs.
-
-    Raises SourceError that names the line of a label which is neither `same` nor `different`.
-    """
-    path = project.root / project.params.dedup.reviews
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for number, row in enumerate(rows, start=2):
-        if row.get("label") not in {"same", "different"} or not row.get("left") or not row.get("right"):
-            raise SourceError(f"{path} line {number}: needs left, right and a label `same` or `different`, has {row}")
-    return [(row["left"], row["right"], row["label"]) for row in rows]
 
 
 class _alone:  # noqa: N801 - reads as a statement: with _alone(root)

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 LONGEST: Final = 200
 """So many characters are shown of each."""
 
-Payloads = dict[str, dict[str, bytes]]
-"""The parts of records, by id and then by name."""
-
 
 def shared(project: Project, most: int) -> dict[str, dict[str, Any]]:
     """Return for each part, and for passages, how many `contents` are shared, and the first `rows` of them.
@@ -45,36 +42,42 @@ def shared(project: Project, most: int) -> dict[str, dict[str, Any]]:
     examples = {row["example"] for each in rows.values() for row in each}
     decisions = project.decided().state(("id", "path", "row", "version"))
     decisions = decisions.filter(pc.is_in(decisions["id"], pa.array(sorted(examples), pa.string())))
-    payloads = _payloads(project, decisions)
+    texts = set(project.params.source.parts_of("text"))
+    found = {
+        name: {part: data for part, data in parts.items() if part in texts}
+        for name, parts in payloads(project, decisions)
+    }
     for what, each in rows.items():
         for row in each:
-            row["preview"] = _preview(what, row["content"], payloads.get(row["example"], {}), project.params.source)
+            row["preview"] = _preview(what, row["content"], found.get(row["example"], {}), project.params.source)
             row["content"] = row["content"].hex()
     counted = store.read_json(project.metrics / "dedup.json")["shared"]  # the table holds only the first of many
     return {what: {"contents": counted[what]["contents"], "rows": each} for what, each in rows.items()}
 
 
-def _payloads(project: Project, decisions: pa.Table) -> Payloads:
-    found: Payloads = {}
+def payloads(project: Project, decisions: pa.Table) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the id of each of some records (columns id, path, row, version) that is there, and its parts by name.
+
+    Parts are as the source has them now: bytes, or a HANDLE; a batch of the source is in memory at a time.
+    """
     append = project.params.source.mode == "append"
     for version in pc.unique(decisions["version"]).to_pylist() if append else [None]:
         mine = decisions.filter(pc.equal(decisions["version"], version)) if append else decisions
         wanted = {(row["path"], row["row"]): row["id"] for row in mine.to_pylist()}
-        found |= _read(project.batch(version) if version else project.raw, project.params.source, wanted)
-    return found
+        yield from _read(project.batch(version) if version else project.raw, project.params.source, wanted)
 
 
-def _read(root: Path, source: params.Source, wanted: Mapping[tuple[str, int], str]) -> Payloads:
-    """Return the parts of the records at some places (path, row) that are there."""
-    found: Payloads = {}
+def _read(
+    root: Path, source: params.Source, wanted: Mapping[tuple[str, int], str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the parts of the records at some places (path, row) that are there."""
     for task in _tasks(records.plan(root, source), wanted) if wanted else ():
         for batch in records.read(root, task, source):
             places = zip(batch["path"].to_pylist(), batch["row"].to_pylist(), strict=True)
             for at, place in enumerate(places):
                 if place in wanted:
-                    parts = {name: batch[name][at].as_py() for name in source.parts_of("text")}
-                    found[wanted[place]] = {name: data for name, data in parts.items() if data is not None}
-    return found
+                    parts = {name: batch[name][at].as_py() for name in source.parts}
+                    yield wanted[place], {name: data for name, data in parts.items() if data is not None}
 
 
 def _tasks(plan: Iterable[records.Task], wanted: Collection[tuple[str, int]]) -> Iterator[records.Task]:

@@ -25,6 +25,21 @@ SET_BY_HOOKS: Final = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX
 """Inside a git hook these point to a repository of their own, whatever the working directory is."""
 
 
+def dataset(asked: Path | None) -> Path:
+    """Return the folder that holds params.yaml: as asked, or the nearest above within the git repository.
+
+    Raises StateError where there is none.
+    """
+    for folder in [asked.resolve()] if asked else [Path.cwd(), *Path.cwd().parents]:
+        if (folder / "params.yaml").is_file():
+            return folder
+        if (folder / ".git").exists():
+            break
+    raise StateError(
+        f"no params.yaml in {asked or 'this folder or above'}: run `dedupver init`, or name the folder with -C"
+    )
+
+
 def git(root: Path, *args: str) -> str:
     """Run git in `root` without the user's hooks, and return what it prints.
 

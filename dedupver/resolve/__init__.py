@@ -101,7 +101,7 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     if case.reviews:  # reviewed records are nodes of their own, so their equals must be found
         conjunctions += rules.exact(nodes.part_sets())
     pictures = captions.pictures(nodes.contents, names) if policy else np.full(len(nodes), -1)
-    evidence, buckets, hot = _evidence(
+    evidence, buckets, hot = evidence_among(
         case, names, contents, nodes, conjunctions, captions.buckets(pictures), least(settings, names)[0]
     )
 
@@ -170,7 +170,7 @@ def _captions_first(  # noqa: PLR0913, PLR0917 - what an order depends on
     return captions.best_first(order, captions.pictures(parts, names), before, worth)
 
 
-def _evidence(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
+def evidence_among(  # noqa: PLR0913, PLR0917 - all that is known of the nodes
     case: Case,
     names: Mapping[str, str],
     contents: Digests,
