@@ -20,26 +20,23 @@ _TOKENS: Final = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 def marked(left: str, right: str) -> tuple[str, str]:
-    """Return both texts as HTML: <del> for what the left alone has, <ins> for what the right alone has."""
+    """Return both texts as HTML: <del> for what the left alone has, <ins> for what the right alone has.
+
+    White space is as good as any other.
+    """
     a, b = (_TOKENS.findall(text) for text in (left, right))
     start = _alike(a, b)
     stop = _alike(a[start:][::-1], b[start:][::-1])
-    middle = [tokens[start : len(tokens) - stop] for tokens in (a, b)]
-    tails = [tokens[len(tokens) - stop :] for tokens in (a, b)]
-    parts = [[_shown(a[:start])], [_shown(b[:start])]]
-    x, y = (tokens[:MOST] for tokens in middle)
-    for tag, i, j, k, m in difflib.SequenceMatcher(None, x, y).get_opcodes():
-        if tag == "equal":
-            parts[0].append(_shown(x[i:j]))
-            parts[1].append(_shown(y[k:m]))
-        else:
-            parts[0] += [f"<del>{plain(''.join(x[i:j]))}</del>"] if i < j else []
-            parts[1] += [f"<ins>{plain(''.join(y[k:m]))}</ins>"] if k < m else []
-    for side, (tokens, tail) in enumerate(zip(middle, tails, strict=True)):
-        rest = len(tokens) - MOST
-        parts[side].append(_left_out(rest, "not compared") if rest > 0 else "")
-        parts[side].append(_shown(tail))
-    return "".join(parts[0]), "".join(parts[1])
+    sides: tuple[list[str], list[str]] = ([_shown(a[:start])], [_shown(b[:start])])
+    x, y = (tokens[start : len(tokens) - stop][:MOST] for tokens in (a, b))
+    for tag, i, j, k, m in difflib.SequenceMatcher(None, _keys(x), _keys(y)).get_opcodes():
+        for side, tokens, mark in ((0, x[i:j], "del"), (1, y[k:m], "ins")):
+            told = _shown(tokens) if tag == "equal" else f"<{mark}>{plain(''.join(tokens))}</{mark}>"
+            sides[side].append(told if tokens else "")
+    for side, tokens in zip(sides, (a, b), strict=True):
+        rest = len(tokens) - start - stop - MOST
+        side += [_left_out(rest, "not compared") if rest > 0 else "", _shown(tokens[len(tokens) - stop :])]
+    return "".join(sides[0]), "".join(sides[1])
 
 
 def plain(text: str) -> str:
@@ -48,9 +45,13 @@ def plain(text: str) -> str:
     return escape(shown, quote=True)
 
 
+def _keys(tokens: Sequence[str]) -> list[str]:
+    return [" " if token.isspace() else token for token in tokens]
+
+
 def _alike(a: Sequence[str], b: Sequence[str]) -> int:
     """Return how many of the first tokens are equal."""
-    pairs = zip(a, b, strict=False)
+    pairs = zip(_keys(a), _keys(b), strict=False)
     return next((n for n, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))
 
 
