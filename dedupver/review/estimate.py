@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -75,11 +75,11 @@ def share(strata: Strata, level: float = LEVEL) -> Share:
 
     A stratum of which nothing is labelled widens the interval by all of its pairs.
     """
-    full = strata.size.sum()
+    full = float(strata.size.sum())
     if not full:
         return Share(None, 0, 1, 0)
     seen = strata.where((strata.labelled > 0) & (strata.size > 0))
-    known = seen.size.sum() / full
+    known = float(seen.size.sum()) / full
     if not known:
         return Share(None, 0, 1, 0)
     value, low, high, labels = _interval(seen, level)
@@ -118,15 +118,15 @@ def clopper_pearson(value: float, labels: float, level: float = LEVEL) -> tuple[
     if math.isinf(labels):
         return value, value
     tail, true = (1 - level) / 2, value * labels
-    low = float(beta.ppf(tail, true, labels - true + 1)) if true > 0 else 0.0
-    high = float(beta.ppf(1 - tail, true + 1, labels - true)) if true < labels else 1.0
+    low = float(betaincinv(true, labels - true + 1, tail)) if true > 0 else 0.0
+    high = float(betaincinv(true + 1, labels - true, 1 - tail)) if true < labels else 1.0
     return min(low, value), max(high, value)
 
 
 def _row(edge: float, strata: Strata, above: npt.NDArray[np.bool_], level: float) -> Row:
     over, under = strata.where(above), strata.where(~above)
     precision = share(over, level)
-    recall = _recall(over.size.sum(), precision, under.size.sum(), share(under, level))
+    recall = _recall(float(over.size.sum()), precision, float(under.size.sum()), share(under, level))
     return Row(edge, float(over.size.sum()), int(over.labelled.sum()), precision, recall)
 
 

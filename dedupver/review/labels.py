@@ -42,7 +42,8 @@ def read(path: Path) -> list[Review]:
 
     Raises SourceError that names the line of what is no label, or of ids that are not those that were exported.
     """
-    lines = list(_json_lines(path) if path.suffix == ".jsonl" else reviews.table(path))
+    read_ = _json_lines(path) if path.suffix == ".jsonl" else reviews.table(path)
+    lines = [each._replace(label=each.label.strip().lower()) for each in read_]
     for each in lines:
         if each.label not in {*reviews.LABELS, *OPEN}:
             raise SourceError(
