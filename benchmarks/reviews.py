@@ -1,4 +1,4 @@
-"""Do the intervals of `dedupver review estimate` hold the truth, and do proposed thresholds keep their promise?
+"""Whether the intervals of `dedupver review estimate` hold the truth, and proposed thresholds keep their promise.
 
 `python -m benchmarks.reviews`: people of FEBRL with their misspelt copies, and real texts with edited copies, of which it
 is known what is the same. The reviewer is that truth. Each run draws pairs with a seed of its own, labels them, draws as
@@ -12,7 +12,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,14 +26,16 @@ from dedupver import pipeline
 from dedupver.project import Project
 from dedupver.review import estimate
 from dedupver.review.drawing import Drawing
-from dedupver.review.estimate import Share, Strata
-from dedupver.review.population import Population
+from dedupver.review.population import Pairs, Population
 from dedupver.reviews import Review
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import numpy.typing as npt
+
+    from dedupver.review.estimate import Strata
 
     Mask = npt.NDArray[np.bool_]
 
@@ -87,7 +88,7 @@ def measured(task: Task, work: Path) -> dict[str, Any]:
         said: list[Review] = []
         for number in range(ROUNDS):
             drawn = Drawing(task.kind, people, pairs, said, seed).next(COUNT)
-            said += [_label(task.kind, people, pairs, each.pair, bool(same[each.pair]), seed) for each in drawn]
+            said += [_label(task.kind, people, (pairs, each.pair), same, seed) for each in drawn]
             known = Drawing(task.kind, people, pairs, said, seed).known
             counts[number].take(whole.edges, known, told, seed)
     return {
@@ -192,18 +193,23 @@ def _posterior(rows: list[estimate.Row], strata: Strata, seed: int) -> Bounds:
 METHODS: Final = {"effective size": _ours, "Wald": _wald, "posterior": _posterior}
 
 
-def _label(kind: str, people: Population, pairs: Any, at: int, same: bool, seed: int) -> Review:
+def _label(kind: str, people: Population, which: tuple[Pairs, int], same: Mask, seed: int) -> Review:
+    pairs, at = which
     names = (people.ids[end[at]] for end in (pairs.left, pairs.right))
-    return Review(0, *names, "same" if same else "different", {"kind": kind, "seed": str(seed)})
+    return Review(0, *names, "same" if same[at] else "different", {"kind": kind, "seed": str(seed)})
 
 
 def page(found: dict[str, Any]) -> str:
     """Return the results as Markdown."""
+    said = f"{found['runs']} runs a task, {found['labels']} labels a round, {found['date']}."
+    head = ("task", "kind", "pairs", "true", "labels", "interval", "precision: mean", "worst", "width")
     lines = [
-        f"{found['runs']} runs a task, {found['labels']} labels a round, {found['date']}. Coverage is the share of runs in "
-        "which an interval of 95 % held the truth: over all thresholds, and at the worst of them.",
+        f"{said} Coverage is the share of runs in which an interval of 95 % held the truth: over all thresholds, and at "
+        "the worst of them."
+    ]
+    lines += [
         "",
-        "| task | kind | pairs | true | labels | interval | precision: mean | worst | width | recall: mean | worst | width |",
+        f"| {' | '.join((*head, 'recall: mean', 'worst', 'width'))} |",
         "|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, task in found["tasks"].items():

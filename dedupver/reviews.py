@@ -25,6 +25,7 @@ FORMULA: Final = "=+-@\t\r\n'"
 """What a cell must not start with; the apostrophe is among them so that it can mark the others."""
 
 _MARKED: Final = re.compile(f"^'(?=[{re.escape(FORMULA)}])")
+_NEEDS_QUOTES: Final = re.compile(r'[",;\t\r\n]|^\s|\s$')
 _CELL: Final = 1 << 24
 """Characters of a cell at most; csv would stop at 131,072, and ids may be longer."""
 
@@ -97,11 +98,8 @@ def table(path: Path) -> Iterator[Review]:
 
 def write(path: Path, rows: Iterable[Mapping[str, str]], names: Sequence[str]) -> None:
     """Write lines with these columns atomically; what a line does not say is empty."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([cell(row.get(name, "")) for name in names] for row in rows)
-    store.write_bytes(path, out.getvalue().encode())
+    lines = [names, *([cell(row.get(name, "")) for name in names] for row in rows)]
+    store.write_bytes(path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines).encode())
 
 
 def add(path: Path, new: Iterable[Review]) -> None:
@@ -110,6 +108,11 @@ def add(path: Path, new: Iterable[Review]) -> None:
     names = list(dict.fromkeys([*COLUMNS, *_header(path), *(name for review in every for name in review.more)]))
     rows = ({**review.more, **dict(zip(COLUMNS, review[1:4], strict=True))} for review in every)
     write(path, rows, names)
+
+
+def _quoted(word: str) -> str:
+    """Return a cell in quotes where it needs some: csv's own writer leaves a carriage return without."""
+    return '"' + word.replace('"', '""') + '"' if _NEEDS_QUOTES.search(word) else word
 
 
 def _header(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import projects
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 from skimage import data
 from typer.testing import CliRunner
 
-from dedupver import check, cli, reviews
+from dedupver import check, cli, reviews, versions
 from dedupver.project import Project
+from dedupver.repository import assign, dvc
 from dedupver.review import export as exports
 from dedupver.review import labels, population
 from dedupver.review.drawing import Drawing
@@ -30,6 +32,9 @@ from dedupver.review.population import Population
 from dedupver.review.told import estimate
 from dedupver.reviews import Review
 from dedupver.schema import SourceError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EDITS = (0.03, 0.06, 0.12)
 """Shares of the words that copies lack."""
@@ -190,8 +195,10 @@ def test_estimates_hold_what_is_true_and_get_narrower(mine: Path) -> None:
             for name, true in zip(("precision", "recall"), truth, strict=True):
                 held.append(row[f"{name}_low"] - 1e-9 <= true <= row[f"{name}_high"] + 1e-9)
         assert np.mean(held) >= 0.9
-        widths.append(np.mean([row["precision_high"] - row["precision_low"] for row in told["thresholds"]]))
-    assert widths[1] < 0.85 * widths[0]
+        widths.append(
+            np.mean([row["precision_high"] - row["precision_low"] for row in told["thresholds"] if row["pairs"]])
+        )
+    assert widths[1] < 0.9 * widths[0]
     assert told["pairs"] == len(known)
     assert told["labels"] == 400
 
@@ -263,7 +270,7 @@ def test_a_spreadsheet_that_alters_ids_is_found_out(tmp_path: Path) -> None:
 def test_what_spreadsheets_write_is_read(tmp_path: Path, comma: str) -> None:
     """With a mark of byte order, other separators, other columns and line ends."""
     file = tmp_path / "in.csv"
-    file.write_text(f"note,left,right,label\r\nx,'=a,b,SAME\r\n".replace(",", comma), encoding="utf-8-sig", newline="")
+    file.write_text("note,left,right,label\r\nx,'=a,b,SAME\r\n".replace(",", comma), encoding="utf-8-sig", newline="")
     (each,) = labels.read(file)
     assert each[1:] == ("=a", "b", "same", {"note": "x"})
 
@@ -462,3 +469,24 @@ def test_the_estimate_is_a_table_for_people_and_for_plots(mine: Path) -> None:
     plotted = (mine / "plots/review.csv").read_text().splitlines()
     assert len(plotted) == 1 + len(told[0]["thresholds"]) == 17
     assert plotted[0] == "kind,threshold,precision,precision_low,precision_high,recall,recall_low,recall_high,labels"
+
+
+def test_a_review_cycle_under_dvc(repository: Path, fill_source: Callable[[Path, dict[str, str]], None]) -> None:
+    """Export, label, import, `dvc repro`: stages before dedup do not run, what people said is in force, and all holds."""
+    versions.init(repository)
+    assign(repository / "params.yaml", {"fingerprint.text.encoder": None, "fingerprint.image.encoder": None})
+    assign(repository / "params.yaml", {"engine.workers": 1, "source.columns.id": "id"})
+    fill_source(repository, {"texts.jsonl": projects.jsonl(edited()[::3])})
+    dvc(repository, "repro", "--quiet")
+    file = repository / "review.csv"
+    assert run(repository, "export", "--count", "100", "--out", str(file))[0] == 0
+    exports.write(file, label(export(Project(repository), None, 100, 0).rows))
+    assert run(repository, "import", str(file))[0] == 0
+    said = {frozenset((r.left, r.right)): r.label for r in reviews.read(repository / "reviews.csv")}
+    assert json.loads(run(repository, "estimate", "--json")[1])[0]["labels"] == len(said)  # before it is built again
+    ran = [line for line in dvc(repository, "repro").splitlines() if line.startswith("Running stage")]
+    assert "dedup" in ran[0]
+    assert check.check(repository) == []
+    dropped = [r for r in projects.decisions(repository).values() if r["action"] == "drop"]
+    assert not [r for r in dropped if said.get(frozenset((r["id"], r["representative"]))) == "different"]
+    assert [r for r in dropped if r["reason"] == "reviewed_same_as"]

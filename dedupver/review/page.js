@@ -47,6 +47,5 @@
   };
   for (const [id, does] of Object.entries(act)) document.getElementById(id).addEventListener("click", does);
   window.addEventListener("beforeunload", (event) => { if (!saved) event.preventDefault(); });
-  if (location.hash === "#test") window.review = { csv, jsonl, label };
   show();
 })();
