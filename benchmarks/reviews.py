@@ -1,7 +1,7 @@
 """Whether the intervals of `dedupver review estimate` hold the truth, and proposed thresholds keep their promise.
 
-`python -m benchmarks.reviews`: people of FEBRL with their misspelt copies, and real texts with edited copies, of which it
-is known what is the same. The reviewer is that truth. Each run draws pairs with a seed of its own, labels them, draws as
+`python -m benchmarks.reviews`: people of FEBRL with their misspelt copies, real texts and pictures with edited copies: of all
+it is known what is the same, and the reviewer is that truth. Each run draws pairs with a seed of its own, labels them, draws as
 many again in the light of these labels, and estimates; over all runs it is counted how often each interval of 95 % holds
 what is true of all pairs at or above the floor, and how often a proposed threshold has less than the wished precision.
 Two other intervals see the same labels: Wald's, and quantiles of Beta posteriors, a Jeffreys prior for each stratum.
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks import project
+from benchmarks import image_tasks, project
 from benchmarks.kinds import results as runs
 from benchmarks.kinds.row_tasks import PEOPLE, person, write
 from benchmarks.kinds.text_tasks import LICENCES, prepare
@@ -64,7 +64,7 @@ def main() -> None:
     for task in TASKS:
         found["tasks"][task.name] = measured(task, asked.work)
         print(task.name, found["tasks"][task.name]["rounds"], flush=True)
-    runs.write(asked.out.parent, "reviews", found, page(found))
+    runs.write(asked.out.parent, "reviews", found, page(found), in_order=False)
 
 
 def measured(task: Task, work: Path) -> dict[str, Any]:
@@ -203,10 +203,8 @@ def page(found: dict[str, Any]) -> str:
     """Return the results as Markdown."""
     said = f"{found['runs']} runs a task, {found['labels']} labels a round, {found['date']}."
     head = ("task", "kind", "pairs", "true", "labels", "interval", "precision: mean", "worst", "width")
-    lines = [
-        f"{said} Coverage is the share of runs in which an interval of 95 % held the truth: over all thresholds, and at "
-        "the worst of them."
-    ]
+    about = "Coverage is the share of runs in which an interval of 95 % held the truth: over all thresholds, and at the worst."
+    lines = [f"{said} {about}"]
     lines += [
         "",
         f"| {' | '.join((*head, 'recall: mean', 'worst', 'width'))} |",
@@ -246,6 +244,16 @@ def _build_texts(root: Path, work: Path, *, licences: bool) -> None:
     project.lay_out(root, [table], {"match.floor.text": 0.4, "dedup.thresholds.text": 0.6})
 
 
+def _build_pictures(root: Path, work: Path) -> None:
+    made = image_tasks.prepare("subset", work)
+    project.lay_out(root, [made.data / name for name in made.names], {"source.samples": "file"})
+
+
+def _drawn_from(name: str) -> str:
+    """Return what a picture was made of: p0007-half.jpg → p0007."""
+    return name.partition(".")[0].partition("-")[0]
+
+
 def _original(name: str) -> str:
     """Return what a text was made of: `bsd.RULE|a typo in 50 letters` → bsd.RULE."""
     return name.partition("|")[0]
@@ -254,6 +262,7 @@ def _original(name: str) -> str:
 TASKS: Final = (
     Task("people", "row", _build_people, person),
     Task("documents", "text", partial(_build_texts, licences=False), _original),
+    Task("pictures", "image", _build_pictures, _drawn_from),
     Task("licences too", "text", partial(_build_texts, licences=True), _original),
 )
 
