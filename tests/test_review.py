@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import re
@@ -15,6 +16,7 @@ import projects
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from skimage import data
 from typer.testing import CliRunner
 
@@ -29,6 +31,7 @@ from dedupver.review.labels import fingerprint
 from dedupver.review.marked import marked
 from dedupver.review.page import page
 from dedupver.review.population import Population
+from dedupver.review.told import _key as told_key
 from dedupver.review.told import estimate
 from dedupver.reviews import Review
 from dedupver.schema import SourceError, StateError
@@ -105,6 +108,35 @@ def test_the_population_is_what_a_lower_threshold_lets_through(root: Path, tmp_p
     }
     assert scores(people, "text") == wanted
     assert len(wanted) > 50
+
+
+def test_a_threshold_decides_where_the_other_parts_agree(tmp_path: Path) -> None:
+    """Of captioned pictures those pairs whose pictures match: each threshold is asked of where it makes the difference."""
+    words = [f"word{n}" for n in range(40)]
+    captions = {
+        "a": words,
+        "b": [*words[:36], "four", "other", "words", "here"],
+        "c": [*words[:20], "the", "rest"],
+        "d": words,
+    }
+    files: projects.Files = {f"{name}.txt": " ".join(told) for name, told in captions.items()}
+    for name, picture in (
+        ("a", data.astronaut()),
+        ("b", data.astronaut()),
+        ("c", data.astronaut()),
+        ("d", data.coffee()),
+    ):
+        out = io.BytesIO()
+        Image.fromarray(picture[: 500 - 2 * len(files[f"{name}.txt"]) % 7]).save(out, "PNG")
+        files[f"{name}.png"] = out.getvalue()
+    rules = [{"image": 0.92, "caption": 0.8}]
+    people = Population.of(
+        Project(projects.build(projects.create(tmp_path, files, source__columns={"id": None}, dedup__rules=rules)))
+    )
+    assert people.kinds() == ["text", "image"]
+    assert {pair for pair, _ in scores(people, "text").items()} == {("a.png", "b.png")}
+    assert {pair for pair, _ in scores(people, "image").items()} == {("a.png", "b.png")}
+    assert told_key(people, "text") == "caption in the rule of dedup.rules"
 
 
 def test_hot_buckets_are_listed_or_drawn(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,8 +408,6 @@ def test_a_page_holds_nothing_that_data_could_say(tmp_path: Path) -> None:
 
 def test_pictures_and_fields_are_shown(tmp_path: Path) -> None:
     """A picture beside its copy as thumbnails; rows field by field; one that can't be read any more says so."""
-    from PIL import Image  # noqa: PLC0415
-
     place = tmp_path / "files"
     place.mkdir()
     with Image.fromarray(data.astronaut()) as picture:
@@ -401,7 +431,7 @@ def test_pictures_and_fields_are_shown(tmp_path: Path) -> None:
     assert "not in the source as it was judged" in shown
 
 
-@given(st.text(), st.text())
+@given(st.text(max_size=70), st.text(max_size=70))
 def test_marked_texts_hold_all_that_is_short(left: str, right: str) -> None:
     """What is left when the marks go is the text, with what can't be printed as words."""
     from html import unescape  # noqa: PLC0415

@@ -48,27 +48,21 @@ def export(project: Project, kind: str | None, count: int, seed: int) -> Export:
     Raises StateError where there is nothing to draw from.
     """
     people = Population.of(project)
-    kinds = [kind] if kind else people.kinds()
     said = reviews.read(project.root / project.params.dedup.reviews)
+    kinds = [kind] if kind else people.kinds()
     rows: list[dict[str, str]] = []
-    ends: list[tuple[int, int]] = []
     drawn: dict[str, int] = {}
     for number, each in enumerate(kinds):
         drawing = Drawing(each, people, people.pairs(each), [*said, *_asked(rows)], seed)
-        share = -(-(count - len(rows)) // (len(kinds) - number))
-        before = len(rows)
-        for pair in drawing.next(share):
-            left, right = int(drawing.pairs.left[pair.pair]), int(drawing.pairs.right[pair.pair])
-            ends.append((left, right))
-            told = {"kind": each, "score": f"{drawing.pairs.score[pair.pair]:.6g}", "stratum": pair.stratum}
-            rows.append({**_names(people, left, right), **told, "weight": f"{pair.weight:.6g}", "seed": str(seed)})
-        drawn[each] = len(rows) - before
+        new = _rows(drawing, -(-(count - len(rows)) // (len(kinds) - number)))
+        drawn[each] = len(new)
+        rows += new
     if not rows:
         raise StateError(
             f"no pair to label{f' of kind {kind}' if kind else ''}: every match at or above `match.floor` has a label, "
             "or there is none"
         )
-    return _seen(project, people, rows, ends, drawn)
+    return _seen(project, people, rows, drawn)
 
 
 def write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
@@ -85,24 +79,29 @@ def _asked(rows: Sequence[Mapping[str, str]]) -> list[Review]:
     return [Review(0, row["left"], row["right"], "", {}) for row in rows]
 
 
-def _names(people: Population, left: int, right: int) -> dict[str, str]:
-    names = (people.ids[left], people.ids[right])
-    return {"left": names[0], "right": names[1], "label": "", "pair": fingerprint(*names)}
+def _rows(drawing: Drawing, count: int) -> list[dict[str, str]]:
+    """Return what is said of the next pairs by which they are drawn."""
+    ids, pairs = drawing.people.ids, drawing.pairs
+    rows = []
+    for each in drawing.next(count):
+        left, right = ids[pairs.left[each.pair]], ids[pairs.right[each.pair]]
+        names = {"left": left, "right": right, "label": "", "pair": fingerprint(left, right)}
+        told = {"kind": drawing.kind, "score": f"{pairs.score[each.pair]:.6g}", "stratum": each.stratum}
+        rows.append({**names, **told, "weight": f"{each.weight:.6g}", "seed": str(drawing.seed)})
+    return rows
 
 
-def _seen(
-    project: Project, people: Population, rows: list[dict[str, str]], ends: list[tuple[int, int]], drawn: dict[str, int]
-) -> Export:
+def _seen(project: Project, people: Population, rows: list[dict[str, str]], drawn: dict[str, int]) -> Export:
     """Say of each row what is decided now, where the two records are and what they hold."""
-    left, right = np.array(ends, np.int64).T
+    left, right = (people.find([row[end] for row in rows]) for end in ("left", "right"))
     same, seen = people.same(left, right), looks.looks(project, people, np.concatenate([left, right]))
-    for end, nodes in (("left", left), ("right", right)):
-        for row, told in zip(rows, _told(people, nodes), strict=True):
-            row |= {f"{end}_{name}": value for name, value in told.items()}
-        for row, node in zip(rows, nodes.tolist(), strict=True):
-            row[f"{end}_excerpt"] = looks.excerpt(seen[node])
     for row, judged in zip(rows, same.tolist(), strict=True):
         row["decided"] = "same" if judged else "apart"
+    for end, nodes in (("left", left), ("right", right)):
+        for row, node, told in zip(rows, nodes.tolist(), _told(people, nodes), strict=True):
+            row |= {f"{end}_{name}": value for name, value in told.items()}
+            row[f"{end}_excerpt"] = looks.excerpt(seen[node])
+    ends = list(zip(left.tolist(), right.tolist(), strict=True))
     shared = looks.spans(people, left, right)
     sides = [(seen[a], seen[b]) for a, b in ends]
     return Export(rows, sides, [shared.get(pair, []) for pair in ends], ends, people, drawn)

@@ -67,27 +67,21 @@ def take(path: Path, known: list[Review], lines: list[Review], ids: Iterable[str
     though a chain of pairs that are the same joins the two.
     """
     there, labelled = set(ids), {frozenset((r.left, r.right)): r for r in known}
+    said = [each for each in lines if each.label not in OPEN]
+    unknown = [(each.line, name) for each in said for name in (each.left, each.right) if name not in there]
+    ours = [each for each in said if {each.left, each.right} <= there]
     added: list[Review] = []
-    unknown: list[tuple[int, str]] = []
-    repeated = blank = 0
-    for each in lines:
-        if each.label in OPEN:
-            blank += 1
-            continue
-        if missing := [name for name in (each.left, each.right) if name not in there]:
-            unknown += [(each.line, name) for name in missing]
-            continue
-        before = labelled.get(frozenset((each.left, each.right)))
-        if before and before.label != each.label:
-            where = f"line {before.line} of {'the file' if before in added else 'the reviews'}"
-            raise SourceError(f"{path} line {each.line}: {_said(each)}, and {where} says {before.label}")
-        if before:
-            repeated += 1
-            continue
-        labelled[frozenset((each.left, each.right))] = each
-        added.append(each._replace(more={name: each.more[name] for name in KEPT if each.more.get(name)}))
+    for each in ours:
+        before = labelled.setdefault(frozenset((each.left, each.right)), each)
+        if before.label != each.label:
+            where = "the reviews" if any(before is r for r in known) else "the file"
+            raise SourceError(
+                f"{path} line {each.line}: {_said(each)}, and line {before.line} of {where} says {before.label}"
+            )
+        if before is each:
+            added.append(each._replace(more={name: each.more[name] for name in KEPT if each.more.get(name)}))
     _require_consistent(path, known, added)
-    return Imported(added, repeated, blank, unknown)
+    return Imported(added, len(ours) - len(added), len(lines) - len(said), unknown)
 
 
 def _json_lines(path: Path) -> Iterator[Review]:

@@ -33,9 +33,9 @@ def marked(left: str, right: str) -> tuple[str, str]:
         for side, tokens, mark in ((0, x[i:j], "del"), (1, y[k:m], "ins")):
             told = _shown(tokens) if tag == "equal" else f"<{mark}>{plain(''.join(tokens))}</{mark}>"
             sides[side].append(told if tokens else "")
-    for side, tokens in zip(sides, (a, b), strict=True):
+    for html, tokens in zip(sides, (a, b), strict=True):
         rest = len(tokens) - start - stop - MOST
-        side += [_left_out(rest, "not compared") if rest > 0 else "", _shown(tokens[len(tokens) - stop :])]
+        html += [_left_out(rest, "not compared") if rest > 0 else "", _shown(tokens[len(tokens) - stop :])]
     return "".join(sides[0]), "".join(sides[1])
 
 

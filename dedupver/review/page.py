@@ -58,8 +58,8 @@ def _card(found: Export, at: int) -> str:
         f'<div class="who"><b><bdi>{plain(row[end])}</bdi></b><small>{_place(row, end)}</small></div>'
         for end in ("left", "right")
     )
-    other = {each.part: each for each in right}
-    parts = "".join(_part(found, at, each, other.get(each.part)) for each in left)
+    mine, its = ({each.part: each for each in looks} for looks in (left, right))
+    parts = "".join(_part(found, at, mine.get(name), its.get(name)) for name in {**mine, **its})
     score, weight = float(row["score"]), float(row["weight"])
     title = f"{at + 1} · {plain(row['kind'])} {score:.4g} · now {row['decided']} · stands for about {weight:.4g} pairs"
     return f'<article><h2>{title}</h2><div class="pair">{sides}</div>{parts}{_spans(found.spans[at])}</article>'
@@ -70,9 +70,11 @@ def _place(row: dict[str, str], end: str) -> str:
     return " · ".join(f"<bdi>{plain(word)}</bdi>" for word in told)
 
 
-def _part(found: Export, at: int, left: Look, right: Look | None) -> str:
-    if right is None:
-        return f"<h3>{plain(left.part)}</h3><p>the left alone has it</p>"
+def _part(found: Export, at: int, left: Look | None, right: Look | None) -> str:
+    if left is None or right is None:
+        there = left or right
+        name = plain(there.part) if there else ""
+        return f"<h3>{name}</h3><p>the {'right' if left is None else 'left'} alone has it</p>"
     if left.values is not None and right.values is not None:
         return f"<h3>{plain(left.part)}</h3>{_fields(found, at, left, right)}"
     if left.text is not None and right.text is not None:
@@ -85,7 +87,7 @@ def _part(found: Export, at: int, left: Look, right: Look | None) -> str:
 def _one(look: Look) -> str:
     if look.picture:
         return f'<div><img alt="" src="{plain(look.picture)}"></div>'
-    said = look.text or look.note or f"a part of modality {look.modality}, which is not shown here"
+    said = look.text or look.note or f"not shown here ({look.modality}): open what is named above"
     return f'<div class="text">{plain(said)}</div>'
 
 
