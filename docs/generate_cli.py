@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from dedupver.cli import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAGE: Final = Path(__file__).with_name("cli.md")
 WIDTH: Final = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
@@ -16,9 +19,15 @@ WIDTH: Final = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
 
 def render() -> str:
     """Return the page: the help of the program, then that of each command."""
-    names = list(getattr(get_command(app), "commands", {}))
     head = "# Commands\n\nThis page is generated from `--help` by `python docs/generate_cli.py`.\n"
-    return "\n".join([head, _section("dedupver", []), *(_section(f"dedupver {name}", [name]) for name in names)])
+    return "\n".join([head, *_sections(get_command(app), [])])
+
+
+def _sections(command: object, words: list[str]) -> Iterator[str]:
+    """Yield the section of a command, then those of the commands below it."""
+    yield _section(" ".join(["dedupver", *words]), words)
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _sections(below, [*words, name])
 
 
 def _section(title: str, words: list[str]) -> str:

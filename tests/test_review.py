@@ -464,6 +464,23 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     assert run(root, "export", "--kind", "nonsense")[0] == 2
 
 
+def test_a_version_that_is_partly_built_is_refused(mine: Path) -> None:
+    """With the way on; other thresholds are no other version, another floor is."""
+    rows = export(Project(mine), None, 5, 0).rows
+    exports.write(mine / "labels.csv", label(rows))
+    projects.settings(mine, version="v1", dedup__thresholds={"text": 0.7})
+    assert {r["decided"] for r in export(Project(mine), None, 60, 0).rows if 0.7 <= float(r["score"]) < 0.8} == {"same"}
+    projects.settings(mine, version="v1", match__floor={"text": 0.5})
+    for command in (["export", "--out", str(mine / "x.csv")], ["estimate"]):
+        with pytest.raises(StateError, match=r"`match` in params\.yaml is not what v1 was built with: run `dvc repro`"):
+            run(mine, *command)
+    shutil.rmtree(mine / "index")
+    for command in (["export"], ["estimate"], ["import", str(mine / "labels.csv")]):
+        with pytest.raises(StateError, match="index/ is missing"):
+            run(mine, *command)
+    assert not (mine / "reviews.csv").exists()
+
+
 def test_labels_raise_precision_and_all_holds(mine: Path) -> None:
     """From export to the next build: what was said is heard, more of what is dropped was rightly dropped."""
 

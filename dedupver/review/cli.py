@@ -32,10 +32,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 def export(  # noqa: PLR0913, PLR0917 - options
     context: typer.Context,
     kind: Kind = None,
-    count: Annotated[int, typer.Option(min=1, max=10_000, help="So many pairs.")] = 200,
+    count: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="So many pairs.")] = 200,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where they go: .csv or .jsonl.")] = EXPORTED,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also a page to label them on.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draw others of equal worth.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Draw others of equal worth.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Draw pairs to label, the most informative first.
@@ -71,9 +71,11 @@ def import_(
     from dedupver import reviews  # noqa: PLC0415
     from dedupver.manifest import open_manifest  # noqa: PLC0415
     from dedupver.review import labels  # noqa: PLC0415
+    from dedupver.state import require_whole  # noqa: PLC0415
     from dedupver.terminal import plain  # noqa: PLC0415
 
     project = _project(context)
+    require_whole(project.root)
     path = project.root / project.params.dedup.reviews
     ids = open_manifest(project.manifest).live(["id"])["id"].to_pylist()
     took = labels.take(file, reviews.read(path), labels.read(file), ids)
@@ -91,7 +93,7 @@ def estimate(
     context: typer.Context,
     kind: Kind = None,
     precision: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Propose a threshold of this precision.")
+        float | None, typer.Option(metavar="SHARE", min=0, max=1, help="Propose a threshold of this precision.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help=f"Write a CSV as well, such as {PLOT}.")] = None,
     as_json: Json = False,

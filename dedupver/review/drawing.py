@@ -36,6 +36,7 @@ class _Labels(NamedTuple):
     """The labels of pairs of the population; every array has shape (n,)."""
 
     pair: Rows
+    said: Mask  # false: it is being asked for
     same: Mask
     drawn: Mask  # for this kind
     seed: Rows
@@ -75,7 +76,7 @@ class Drawing:
             mine = labels.drawn & (labels.seed == seed)
             np.maximum.at(last, self.stratum[labels.pair[mine]], number[mine])
             any_ = np.bincount(self.stratum[labels.pair[mine]], minlength=count) > 0
-            sampled |= any_[self.stratum[labels.pair]] & (number <= last[self.stratum[labels.pair]])
+            sampled |= labels.said & any_[self.stratum[labels.pair]] & (number <= last[self.stratum[labels.pair]])
         at = self.stratum[labels.pair[sampled]]
         size = np.bincount(self.stratum, minlength=count) * np.repeat([1.0, self.pairs.each], len(self.edges))
         same = np.bincount(at[labels.same[sampled]], minlength=count)
@@ -119,6 +120,7 @@ class Drawing:
         said = [self.reviews[row] for row in rows[first].tolist()]
         return _Labels(
             pair.astype(np.int64),
+            np.array([bool(r.label) for r in said], np.bool_),
             np.array([r.label == "same" for r in said], np.bool_),
             np.array([r.more.get(DRAWN_BY) == self.kind and _is_seed(r.more.get("seed")) for r in said], np.bool_),
             np.array([int(s) if _is_seed(s := r.more.get("seed")) else 0 for r in said], np.int64),

@@ -68,8 +68,8 @@ def looks(project: Project, people: Population, nodes: Rows) -> dict[int, list[L
         name: [Look(p["part"], p["modality"], note="not in the source as it is now") for p in parts]
         for name, parts in stated.items()
     }
-    at = dict(zip(people.ids, range(len(people.ids)), strict=True))
-    return {at[name]: found.get(name, absent[name]) for name in stated}
+    at = people.find(list(stated)).tolist()
+    return {node: found.get(name, absent[name]) for node, name in zip(at, stated, strict=True)}
 
 
 def excerpt(seen: Iterable[Look]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.nodes import Nodes
 from dedupver.resolve.rules import Rule, edges, judge, parse
 from dedupver.schema import EVIDENCE, StateError
+from dedupver.state import require_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("id", "role", "parts", "path", "row", "version", "action", "source", "split", "label")
 """What of a record is asked for here."""
+
+MATCHED: Final = ("version", "source", "fingerprint", "match")
+"""The sections of params that decide which pairs there are."""
 
 LISTED: Final = 1 << 20
 """So many pairs of hot buckets are listed; of more, DRAWN are drawn."""
@@ -66,7 +70,12 @@ class Population:
 
     @classmethod
     def of(cls, project: Project) -> Population:
-        """Read the version that is built in a project."""
+        """Read the version that is built in a project.
+
+        Raises StateError where it is partly built, or was matched under other params. What was said or set since of
+        duplicates changes nothing here: so labels are taken and estimated from in one go.
+        """
+        _require_matched(project, require_whole(project.root))
         live = open_manifest(project.manifest).live(COLUMNS)
         records = live.filter(pc.is_in(live["action"], pa.array(["keep", "drop"]))).combine_chunks()
         parts = met(project.params.source.parts, records["parts"])
@@ -169,6 +178,21 @@ class Population:
                 there = score >= np.float32(floor)
                 lowest[both[there]] = np.minimum(lowest[both[there]], score[there])
         return np.where(lowest > 1, np.float32(-1), lowest)
+
+
+def _require_matched(project: Project, header: Mapping[str, Any]) -> None:
+    """Raise StateError where the index is not here, or is not that of the params."""
+    if not project.index.is_dir():
+        raise StateError("index/ is missing: run `dvc checkout`, or `dvc pull` where it was built elsewhere")
+    try:
+        then = params.Params.model_validate(header["params"])
+    except ValueError:
+        raise StateError(f"{header['version']} was built by another release: run `dvc repro`") from None
+    for section in MATCHED:
+        if getattr(then, section) != getattr(project.params, section):
+            raise StateError(
+                f"`{section}` in params.yaml is not what {header['version']} was built with: run `dvc repro`"
+            )
 
 
 def _is_number_of(kind: str, term: str, value: float | str, names: Mapping[str, str]) -> bool:

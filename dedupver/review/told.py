@@ -46,7 +46,7 @@ def lines(found: list[dict[str, Any]]) -> Iterator[str]:
         yield from columns([head, *(_cells(each, row) for row in each["thresholds"])])
         yield "  recall is of the true pairs at or above the floor"
         if each["search"] is not None:
-            yield f"  and of those the search found {each['search']:.4g}, as this run measured by brute force"
+            yield f"  the search finds {each['search']:.4g} of these, by brute force on a sample of this run"
         if each["proposal"]:
             yield f"  {each['proposal']['words']}"
 
