@@ -70,9 +70,9 @@ def import_(
     """
     from dedupver import reviews  # noqa: PLC0415
     from dedupver.manifest import open_manifest  # noqa: PLC0415
+    from dedupver.plain import plain  # noqa: PLC0415
     from dedupver.review import labels  # noqa: PLC0415
     from dedupver.state import require_whole  # noqa: PLC0415
-    from dedupver.terminal import plain  # noqa: PLC0415
 
     project = _project(context)
     require_whole(project.root)

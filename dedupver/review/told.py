@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dedupver import params, report, reviews, store
+from dedupver.plain import columns
 from dedupver.review.drawing import Drawing
 from dedupver.review.estimate import Row, Share, missing, propose, table
 from dedupver.review.population import Population
-from dedupver.terminal import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
