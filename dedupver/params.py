@@ -566,7 +566,7 @@ class Params(Section):
 
     def deciding(self) -> dict[str, Any]:
         """Return all that a version depends on, as its manifest states it."""
-        return self.model_dump(mode="json", exclude=set(AFTERWARDS))
+        return self.model_dump(mode="json", by_alias=True, exclude=set(AFTERWARDS))
 
     @model_validator(mode="after")
     def _fields_are_columns(self) -> Self:

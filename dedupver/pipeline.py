@@ -272,11 +272,11 @@ def main(stage: str, release: str) -> None:
 def validated(project: Project) -> tuple[pa.Table, dict[str, Any]]:
     """Return who fails the rules of params (schema FAILURE), and how many were asked."""
     from dedupver import validation
-    from dedupver.history import present as history
+    from dedupver.history.present import assemble, everyone
 
     given = project.params
-    present = history.assemble(*project.read(), project.base_log(), given)
-    records = history.everyone(present, [*validation.needed(given), "version"])
+    present = assemble(*project.read(), project.base_log(), given)
+    records = everyone(present, [*validation.needed(given), "version"])
     if given.source.mode == "snapshot":
         records = records.set_column(
             records.column_names.index("version"), "version", pa.repeat(given.version.name, records.num_rows)

@@ -88,6 +88,11 @@ def named(root: Path, path: str, source: params.Source) -> list[str]:
     return []
 
 
+def whole(root: Path, path: str, source: params.Source) -> Task:
+    """Return the task that is all of a table. Raises one of parquet.DAMAGED, or Unreadable."""
+    return _whole(Table.bare(root, path, source), str(kind_of(path, source)))
+
+
 def _whole(table: Table, kind: str) -> Task:
     """Return the task that is all of a table."""
     if kind == "parquet":

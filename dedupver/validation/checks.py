@@ -55,7 +55,7 @@ def asks(rule: Rule) -> str:
 def why(rule: Rule, code: str) -> str:
     """Return in words what a value with a code is not."""
     return {
-        "missing_value": "there is no value",
+        "missing_value": "no value",
         "failed_schema": f"no {_type_of(rule) or 'single value'}",
         "out_of_range": f"not {_between(rule.min, rule.max, '')}",
         "bad_length": f"not of {_between(rule.min_length, rule.max_length, ' characters')}",

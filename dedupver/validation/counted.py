@@ -56,13 +56,18 @@ def require(failed: pa.Table) -> None:
     )
 
 
-def told(counts: Mapping[str, Any], failed: pa.Table, live: pa.Table, rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """Return the figures before and after, for canonical JSON; `live` has id, role and action of the version's records."""
-    kept = live.filter(pc.and_(pc.equal(live["role"], "data"), pc.equal(live["action"], "keep")))["id"]
-    remaining = failed.select(["id", "rule"]).filter(pc.is_in(failed["id"], kept.combine_chunks()))
-    after = {row["values"]: row["counts"] for row in remaining["rule"].value_counts().to_pylist()}
+def told(
+    counts: Mapping[str, Any], failed: pa.Table, live: pa.Table | None, rules: Mapping[str, Rule]
+) -> dict[str, Any]:
+    """Return the figures before and after, for canonical JSON.
+
+    `live` has id, role and action of the version's records; None: nobody knows yet who remains.
+    """
+    kept = pa.nulls(0, pa.string()) if live is None else _kept(live)
+    remaining = failed["rule"].filter(pc.is_in(failed["id"], kept))
+    after = {row["values"]: row["counts"] for row in remaining.value_counts().to_pylist()}
     return {
-        "records": {"before": counts["records"], "after": len(kept)},
+        "records": {"before": counts["records"], "after": None if live is None else len(kept)},
         "unreadable": counts["unreadable"],
         "rules": {
             name: {
@@ -71,11 +76,16 @@ def told(counts: Mapping[str, Any], failed: pa.Table, live: pa.Table, rules: Map
                 "action": each["action"],
                 "checked": each["checked"],
                 "codes": each["codes"],
-                "failed": {"before": each["failed"], "after": after.get(name, 0)},
+                "failed": {"before": each["failed"], "after": None if live is None else after.get(name, 0)},
             }
             for name, each in counts["rules"].items()
         },
     }
+
+
+def _kept(live: pa.Table) -> pa.Array:
+    kept = pc.and_(pc.equal(live["role"], "data"), pc.equal(live["action"], "keep"))
+    return pa.concat_arrays([pa.array([], pa.string()), *live["id"].filter(kept).chunks])
 
 
 def about(rule: Rule) -> str:

@@ -63,7 +63,8 @@ def validate(records: pa.Table, roots: Mapping[str, Path], catalogues: Path, giv
     """Judge records by the rules that params give.
 
     `records` are sorted by id and have the columns that are `needed`, `batch`, a key of `roots`, and `held`, whether
-    they were published before. References are not judged, nor what can't be read. Raises SourceError for a rule that applies to no record, for a
+    they were published before; without `parts` each counts as of a content of its own. References are not judged, nor
+    what can't be read. Raises SourceError for a rule that applies to no record, for a
     column that no record has, and for a catalogue that can't be read.
     """
     data = records.filter(pc.equal(records["role"], "data"))
@@ -223,7 +224,7 @@ class _Judging:
         mine = np.flatnonzero(each.scope[rows] & ~each.seen[rows])
         rows = rows[mine]
         each.seen[rows] = True
-        rule, names = each.rule, each.rule.names or (each.rule.attribute or each.rule.part or "",)
+        rule, names = each.rule, _names(each.rule)
         each.met |= columns.keys() & set(names)
         told = [Value(some(columns[n], mine) if n in columns else nothing(len(rows)), typed) for n in names]
         missing = np.array([value.missing() for value in told])
@@ -244,9 +245,10 @@ class _Judging:
             each.keyed.append((rows[good], [column.take(pa.array(good)) for column in written]))
 
     def _fail(self, each: _Asked, rows: Rows, at: Rows, code: str, written: Sequence[pa.Array]) -> None:
-        names, said = " ".join(each.rule.names or (each.rule.attribute or each.rule.part or "",)), why(each.rule, code)
+        names, said = " ".join(_names(each.rule)), why(each.rule, code)
+        named = "" if names == each.name else f"{names} "
         told = shown([column.take(pa.array(at)) for column in written])
-        each.fail(rows[at], code, [f"{names} {value}: {said}" if value else f"{names}: {said}" for value in told])
+        each.fail(rows[at], code, [f"{named}{value} is {said}" if value else f"{named}{said}" for value in told])
 
     def _lacks(self, each: _Asked, rows: Rows, at: Rows, written: Sequence[pa.Array], held: keys.Catalogue) -> None:
         columns = [column.take(pa.array(at)) for column in written]
@@ -279,6 +281,8 @@ class _Judging:
 
     def _contents(self, several: Mask) -> Rows:
         """Return equal numbers for records of equal contents, of those that are asked for."""
+        if "parts" not in self.records.column_names:
+            return np.arange(len(several))
         rows = np.flatnonzero(several)
         parts = self.records["parts"].take(pa.array(rows))
         found = np.full(len(several), -1, np.int64)
@@ -328,6 +332,11 @@ def _places(numbers: Rows, wanted: Rows) -> tuple[Rows, Rows]:
     at = np.searchsorted(numbers, wanted[low:high])
     there = numbers[at] == wanted[low:high]
     return np.arange(low, high)[there], at[there]
+
+
+def _names(rule: Rule) -> tuple[str, ...]:
+    """Return what a rule is about: columns, or an attribute, or a part."""
+    return rule.names or (rule.attribute or rule.part or "",)
 
 
 def _matches(path: str, globs: Sequence[str]) -> bool:
