@@ -191,9 +191,9 @@ def _readable(records: pa.Table) -> pa.Table:
 
 def _with_codes(records: pa.Table, verdicts: pa.Table) -> pa.Table:
     """Say of records what is wrong with those that can be read."""
-    readable = pc.is_null(records["code"])
+    fails = pc.and_(pc.is_null(records["code"]), pc.is_valid(_codes(records["id"], verdicts, "code")))
     for name in ("code", "detail"):
-        told = pc.if_else(readable, _codes(records["id"], verdicts, name), records[name])
+        told = pc.if_else(fails, _codes(records["id"], verdicts, name), records[name])
         records = records.set_column(records.schema.get_field_index(name), BROUGHT.field(name), told)
     return records
 
