@@ -723,10 +723,7 @@ def _explain(error: Any) -> str:
 def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
     model: Any = Params
     for step in location[:-1]:
-        if get_origin(model) is dict:
-            model = get_args(model)[1]
-        else:
-            model = _fields(model).get(str(step))
+        model = get_args(model)[1] if get_origin(model) is dict else _fields(model).get(str(step))
     return list(_fields(model))
 
 

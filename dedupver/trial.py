@@ -79,4 +79,4 @@ def _row(batch: pa.RecordBatch) -> pa.Table:
     place = pc.binary_join_element_wise(batch.column("path"), batch.column("row").cast(pa.string()), "#")
     told = {name: batch.column(name) for name in names} | {"id": pc.coalesce(batch.column("id"), place)}
     count = batch.num_rows
-    return pa.table({**told, "batch": pa.repeat("", count), "held": pa.repeat(pa.scalar(False), count)})  # noqa: FBT003
+    return pa.table({**told, "batch": pa.repeat("", count), "held": pa.repeat(pa.scalar(False), count)})

@@ -40,8 +40,8 @@ MANY: Final = 32
 def init(root: Path, *, upgrade: bool = False) -> list[str]:
     """Start a project in a git and DVC repository; return what to type next.
 
-    With `upgrade`, write only the pipeline (dvc.yaml and stages/) anew, as this release has it, and what it asks for that
-    is not there: sections of params.yaml, the folder of catalogues.
+    With `upgrade`, write only the pipeline (dvc.yaml and stages/) anew, as this release has it, and what that asks for
+    and is not there: sections of params.yaml, the folder of catalogues.
     Raises StateError where there is no repository, or a file is in the way.
     """
     repository.require(root)
@@ -169,7 +169,7 @@ def drop_own_modules(root: Path) -> None:
 
 
 def complete(root: Path) -> None:
-    """Give a project of an older release what the stages of this one's dvc.yaml depend on: new params, and catalogues."""
+    """Give a project of an older release what the stages of this one depend on: new params, and catalogues."""
     stages = repository.read_yaml(root / "dvc.yaml")["stages"].values()
     asked = {str(param).partition(".")[0] for stage in stages for param in stage.get("params", [])}
     given = repository.read_yaml(root / "params.yaml")

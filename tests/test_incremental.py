@@ -183,7 +183,11 @@ def test_what_fits_an_old_record_is_judged_beside_it(
 
 
 def compare(
-    past: Past, given_: list[params.Dedup], mode: str, histories_: list[str], failures: list[dict[str, str]] | None = None
+    past: Past,
+    given_: list[params.Dedup],
+    mode: str,
+    histories_: list[str],
+    failures: list[dict[str, str]] | None = None,
 ) -> None:
     """Decide version by version, and as whole tables."""
     reviews = [(a, b, label) for (a, b), label in past.world.reviews.items()]

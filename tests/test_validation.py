@@ -195,10 +195,7 @@ def test_nested_fields_and_json_beside_files_and_in_archives(tmp_path: Path) -> 
     }
     within = outcome(tmp_path, {"sku": {"column": "meta.sku", "required": True, "files": ["good/*", "*.jsonl"]}})
     assert (within.failed.num_rows, within.counts["rules"]["sku"]["checked"]) == (0, 3)
-    assert (
-        failing(outcome(tmp_path, {"f": {"attribute": "folder", "pattern": "good|"}})) == {"f": {}}
-        or not outcome(tmp_path, {"f": {"attribute": "folder", "pattern": "good|"}}).failed.num_rows
-    )
+    assert failing(outcome(tmp_path, {"f": {"attribute": "folder", "pattern": "goo."}})) == {}
     assert failing(outcome(tmp_path, {"f": {"attribute": "folder", "required": True, "files": ["*.png"]}}))["f"] == {
         "c.png": "missing_value"
     }
@@ -274,7 +271,7 @@ def test_a_damaged_catalogue_ends_the_run(tmp_path: Path) -> None:
     assert isinstance(data, bytes)
     laid(tmp_path / "catalogues", {"c.parquet": data[:-20]})
     laid(tmp_path / "raw", {"a.jsonl": projects.jsonl([{"id": "a", "text": "t", "sku": "1"}])})
-    with pytest.raises(SourceError, match="data/catalogues/c.parquet is damaged"):
+    with pytest.raises(SourceError, match=r"data/catalogues/c\.parquet is damaged"):
         outcome(tmp_path, {"sku": {"column": "sku", "catalogue": "c.parquet"}})
 
 
@@ -433,7 +430,7 @@ def spelled(value: Any) -> Any:
     return json.dumps(value) if not isinstance(value, str) else value
 
 
-def _code(value: Any, rule: dict[str, Any], catalogue: set[str], *, typed: bool) -> str | None:
+def _code(value: Any, rule: dict[str, Any], catalogue: set[str], *, typed: bool) -> str | None:  # noqa: PLR0911
     text = spelled(value)
     if value is None or (isinstance(value, str) and not value.strip()):
         return "missing_value" if rule.get("required") else None

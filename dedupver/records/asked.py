@@ -34,7 +34,7 @@ OBJECTS: Final = 10_000
 
 
 class Asked(NamedTuple):
-    """Some rows of a table, or samples: their numbers, ascending, and columns of those of the names that have values."""
+    """Some rows of a table, or samples: their numbers, ascending, and those of the columns that have values."""
 
     rows: Rows
     columns: dict[str, Cells]

@@ -133,7 +133,7 @@ def _type_of(rule: Rule) -> str | None:
 
 
 def _moments(cells: Cells, *, whole: bool) -> npt.NDArray[np.float64]:
-    """Return days or times of ISO 8601 in seconds, not a number for what is none; each distinct value is parsed once."""
+    """Return days or times of ISO 8601 in seconds, not a number for what is none; each distinct one is parsed once."""
     coded = cells.values.dictionary_encode()
     seconds = np.array([_moment(text, whole=whole) for text in coded.dictionary.to_pylist()] + [np.nan])
     return seconds[pc.fill_null(coded.indices, len(seconds) - 1).to_numpy(zero_copy_only=False)]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver.params import Rule
 from dedupver.schema import FAILURE, SourceError
 from dedupver.validation.checks import asks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXAMPLES = 5
+    from dedupver.params import Rule
+
+EXAMPLES: Final = 5
 """So many of the records that fail are named where the run fails."""
 
 

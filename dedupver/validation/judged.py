@@ -63,9 +63,9 @@ def validate(records: pa.Table, roots: Mapping[str, Path], catalogues: Path, giv
     """Judge records by the rules that params give.
 
     `records` are sorted by id and have the columns that are `needed`, `batch`, a key of `roots`, and `held`, whether
-    they were published before; without `parts` each counts as of a content of its own. References are not judged, nor
-    what can't be read. Raises SourceError for a rule that applies to no record, for a
-    column that no record has, and for a catalogue that can't be read.
+    they were published before; without `parts` each counts as of a content of its own. Nothing is asked of references,
+    nor of what can't be read. Raises SourceError for a rule that applies to no record, for a column that no record has,
+    and for a catalogue that can't be read.
     """
     data = records.filter(pc.equal(records["role"], "data"))
     sound = data.filter(pc.is_null(data["code"]))
@@ -290,7 +290,7 @@ class _Judging:
         return found
 
     def _require_column(self, each: _Asked, name: str, roots: Mapping[str, Path]) -> None:
-        """Raise SourceError that names the nearest column and its file, unless a table has the column without values."""
+        """Raise SourceError that names the nearest column and its file, unless a table has the column empty."""
         mine = (
             self.records.filter(pa.array(each.scope))
             .select(["batch", "path"])
