@@ -303,8 +303,11 @@ def validate(
     """
     from dedupver import terminal, trial  # noqa: PLC0415
     from dedupver.project import Project  # noqa: PLC0415
+    from dedupver.state import require_idle  # noqa: PLC0415
 
-    found = trial.tried(Project(_root(context)), most, source)
+    root = _root(context)
+    require_idle(root)
+    found = trial.tried(Project(root), most, source)
     _answer(found, terminal.validation(found), as_json=as_json)
 
 

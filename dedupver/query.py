@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dedupver.digests import laid_out, parts_in
 from dedupver.manifest import latest, outcomes
 from dedupver.records import streams
-from dedupver.schema import EVIDENCE, PARTS, DedupverError
+from dedupver.schema import EVIDENCE, INVALID, PARTS, DedupverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -237,6 +237,9 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
     pair = f"{decision['id']},{decision['representative']}"
     if decision["action"] == "gone":
         return ["put it back into the source"]
+    if decision["reason"] in INVALID:
+        mend = f"mend {decision['path']}: {decision['detail']}"
+        return [mend, f"or the rule, `validate.rules.{str(decision['detail']).partition(':')[0]}` in params.yaml"]
     if decision["action"] == "quarantine":
         return [f"mend or remove {decision['path']}: {decision['reason']} ({decision['detail'] or 'no detail'})"]
     if decision["action"] == "keep":

@@ -24,6 +24,8 @@ from typer.testing import CliRunner
 from dedupver import pipeline, replay, versions
 from dedupver.check import check
 from dedupver.cli import app
+from dedupver.manifest import open_manifest
+from dedupver.query import explain
 from dedupver.records import earlier
 from dedupver.repository import assign, dvc, git
 from dedupver.schema import SourceError
@@ -69,7 +71,12 @@ def test_who_fails_never_represents_who_passes(tmp_path: Path) -> None:
         "b": ("keep", "kept"),
         "c": ("quarantine", "missing_value"),
     }
-    assert projects.decisions(root)["c"]["detail"] == "licence: no value"
+    assert projects.decisions(root)["c"]["detail"] == "licence: no value of licence"
+    told_ = explain(open_manifest(root / "manifest"), "c")
+    assert told_.remedies == [
+        "mend rows.jsonl: licence: no value of licence",
+        "or the rule, `validate.rules.licence` in params.yaml",
+    ]
     assert check(root) == []
     figures = json.loads((root / "manifest/v1.validation.json").read_text())
     assert figures["records"] == {"before": 3, "after": 1}

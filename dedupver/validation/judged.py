@@ -248,7 +248,7 @@ class _Judging:
         names, said = " ".join(_names(each.rule)), why(each.rule, code)
         named = "" if names == each.name else f"{names} "
         told = shown([column.take(pa.array(at)) for column in written])
-        each.fail(rows[at], code, [f"{named}{value} is {said}" if value else f"{named}{said}" for value in told])
+        each.fail(rows[at], code, [f"{named}{value} is {said}" if value else f"{said} of {names}" for value in told])
 
     def _lacks(self, each: _Asked, rows: Rows, at: Rows, written: Sequence[pa.Array], held: keys.Catalogue) -> None:
         columns = [column.take(pa.array(at)) for column in written]
