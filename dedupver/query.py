@@ -237,11 +237,13 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
     pair = f"{decision['id']},{decision['representative']}"
     if decision["action"] == "gone":
         return ["put it back into the source"]
-    if decision["reason"] in INVALID:
-        mend = f"mend {decision['path']}: {decision['detail']}"
-        return [mend, f"or the rule, `validate.rules.{str(decision['detail']).partition(':')[0]}` in params.yaml"]
     if decision["action"] == "quarantine":
-        return [f"mend or remove {decision['path']}: {decision['reason']} ({decision['detail'] or 'no detail'})"]
+        mend = f"mend or remove {decision['path']}: {decision['reason']} ({decision['detail'] or 'no detail'})"
+        rule = str(decision["detail"]).partition(":")[0]
+        return [
+            mend,
+            *([f"or the rule, `validate.rules.{rule}` in params.yaml"] if decision["reason"] in INVALID else []),
+        ]
     if decision["action"] == "keep":
         return ["nothing drops it; a lower threshold in `dedup.thresholds` could, if a kept record resembles it"]
     if decision["reason"] == "other_caption_of":

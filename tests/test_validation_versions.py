@@ -74,7 +74,7 @@ def test_who_fails_never_represents_who_passes(tmp_path: Path) -> None:
     assert projects.decisions(root)["c"]["detail"] == "licence: no value of licence"
     told_ = explain(open_manifest(root / "manifest"), "c")
     assert told_.remedies == [
-        "mend rows.jsonl: licence: no value of licence",
+        "mend or remove rows.jsonl: missing_value (licence: no value of licence)",
         "or the rule, `validate.rules.licence` in params.yaml",
     ]
     assert check(root) == []
