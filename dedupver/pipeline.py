@@ -207,8 +207,8 @@ def manifest_(project: Project) -> dict[str, Any]:
     written = _publish(project, live)
     stated: dict[str, str] = {}
     with store.building(project.manifest, stated) as out:
-        stated |= manifest.write(out, project.base_log(), prints, decided, _header(project, live))
         _tell_validation(project, live, out)
+        stated |= manifest.write(out, project.base_log(), prints, decided, _header(project, live))
     report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(live))
     changed = {name: store.rows_of(decided.file(f"{name}.parquet")) for name in manifest.FILES.values()}
     return {"written": written, "changed": changed}
