@@ -137,7 +137,9 @@ def replay(
 @app.command(epilog="Example: dedupver run match")
 def run(
     context: typer.Context,
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, gates, manifest or card.")],
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="fingerprint, match, validate, dedup, gates, manifest or card.")
+    ],
 ) -> None:
     """Run one stage without DVC, for debugging.
 
@@ -286,6 +288,28 @@ def shared(
     project = Project(root)
     found, counted = preview.shared(project, most), project.params.fingerprint.text.passages is not None
     _answer(found, terminal.common(found, passages=counted), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver validate --source data/raw/airports.csv")
+def validate(
+    context: typer.Context,
+    source: Annotated[Path | None, typer.Option(metavar="FILE", help="Try the rules on this table alone.")] = None,
+    most: Annotated[int, typer.Option(min=0, help="How many records that fail a rule to show.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Show what the rules of params say of the records.
+
+    Each rule of `validate` with how many records it is about, how many fail it, how many of these are kept, and the
+    first that fail, with their values. Rules can be tried so before `dvc repro` runs the stage again.
+    """
+    from dedupver import terminal, trial  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+    from dedupver.state import require_idle  # noqa: PLC0415
+
+    root = _root(context)
+    require_idle(root)
+    found = trial.tried(Project(root), most, source)
+    _answer(found, terminal.validation(found), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver check --history")

@@ -18,7 +18,7 @@ from dedupver.index.joint import fit
 from dedupver.index.segment import Index
 from dedupver.manifest import FILES
 from dedupver.query import evidence_of, parts_of
-from dedupver.schema import DECISION, EVIDENCE
+from dedupver.schema import DECISION, EVIDENCE, INVALID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -236,11 +236,12 @@ def _claims(said: pa.ChunkedArray, kind: str, names: Mapping[str, str]) -> tuple
 
 
 def _never_evicted(version: Version) -> Iterator[Finding]:
-    """Check that what the base kept stays, unless it left, was edited, or all history was judged again."""
+    """Check that what the base kept stays, unless it left, was edited, fails a rule, or all was judged again."""
     if version.settings.history == "rejudge":
         return
     at = version.find(version.base["id"])
-    evicted = (at >= 0) & ~version.changed(version.base, at) & ~np.append(version.kept, np.True_)[at]
+    stays = version.kept | pc.is_in(version.live["reason"], pa.array(INVALID)).to_numpy()
+    evicted = (at >= 0) & ~version.changed(version.base, at) & ~np.append(stays, np.True_)[at]
     for row in version.live.take(pa.array(at[evicted])).select(["id", "action"]).to_pylist():
         yield Finding("evicted", row["id"], f"kept in the base, now {row['action']}", REBUILD)
 

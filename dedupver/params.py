@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,6 +21,13 @@ Share = Similarity | dict[str, Similarity] | None
 RESERVED: Final = frozenset({*RAW.names, ATTRIBUTES, "every", "content", "joint"})
 MEMBERS: Final = {".txt": "caption", ".caption": "caption", ".json": ATTRIBUTES}
 """What a file is that stands beside another one of a sample, by its suffix."""
+RECORD_ATTRIBUTES: Final = (
+    *("id", "path", "folder", "source", "split", "time", "quality", "label"),
+    *("bytes", "pixels", "chars", "seconds"),
+)
+"""What a rule of `validate` may ask of a record that is no column: what fingerprint knows of each."""
+OF_ONE_VALUE: Final = ("type", "min", "max", "min_length", "max_length", "pattern", "values")
+"""What a rule of `validate` may ask of a single value."""
 MOST_FIELDS: Final = 64
 """A hash of a row's fingerprint has six bits for its field."""
 
@@ -416,6 +424,104 @@ class Gates(Section):
         return found.get(name or "*", found.get("*")) if isinstance(found, dict) else found
 
 
+RuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Bound = float | str
+
+
+class Rule(Section):
+    """What is asked of a value of each record: of a column, an attribute or a part, or of several columns together.
+
+    `catalogue` is a table below data/catalogues, `key` its columns where they are called otherwise. See
+    docs/validation.md.
+    """
+
+    column: str | None = None
+    columns: tuple[str, ...] = ()
+    attribute: str | None = None
+    part: str | None = None
+    files: tuple[str, ...] = ()
+    required: bool = False
+    type: Literal["text", "number", "integer", "boolean", "date", "time"] | None = None
+    min: Bound | None = None
+    max: Bound | None = None
+    min_length: Positive | None = None
+    max_length: Positive | None = None
+    pattern: str | None = None
+    values: tuple[bool | int | float | str, ...] = ()
+    catalogue: str | None = None
+    key: tuple[str, ...] = ()
+    unique: bool = False
+    action: Literal["quarantine", "fail", "report"] = "quarantine"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are asked for."""
+        return (self.column,) if self.column else self.columns
+
+    @field_validator("min", "max", mode="before")
+    @classmethod
+    def _days_as_written(cls, given: Any) -> Any:
+        """Return a day or a time, which YAML reads as such, as it is written."""
+        return given.isoformat() if hasattr(given, "isoformat") else given
+
+    @field_validator("attribute")
+    @classmethod
+    def _known_attribute(cls, given: str | None) -> str | None:
+        if given is not None and given not in RECORD_ATTRIBUTES:
+            raise ValueError(f"{given!r} is no attribute of a record{_nearest(given, list(RECORD_ATTRIBUTES))}")
+        return given
+
+    @field_validator("catalogue")
+    @classmethod
+    def _within_the_catalogues(cls, given: str | None) -> str | None:
+        if given is not None and (given.startswith("/") or ".." in given.split("/")):
+            raise ValueError("a catalogue is a file below data/catalogues, named from there")
+        return given
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_of_re2(cls, given: str | None) -> str | None:
+        if given is not None:
+            import pyarrow.compute as pc  # noqa: PLC0415 - most params have none
+
+            try:
+                pc.match_substring_regex("", f"^(?:{given})$")
+            except ValueError as error:
+                raise ValueError(f"no pattern of RE2: {error}") from error
+        return given
+
+    @model_validator(mode="after")
+    def _asks_something_that_can_be_asked(self) -> Self:
+        if [bool(self.column), bool(self.columns), bool(self.attribute), bool(self.part)].count(True) != 1:
+            raise ValueError("a rule is about one of column, columns, attribute or part")
+        single = [name for name in OF_ONE_VALUE if getattr(self, name) not in {None, ()}]
+        if len(self.columns) > 1 and single:
+            raise ValueError(f"{single[0]} is asked of one column, not of several together")
+        if self.part and (single or self.catalogue or self.unique or not self.required):
+            raise ValueError("of a part nothing is asked but `required: true`")
+        if not (single or self.catalogue or self.unique or self.required):
+            raise ValueError("the rule asks nothing: give it required, type, min, pattern, values, catalogue or unique")
+        if self.key and len(self.key) != len(self.names or (self.attribute,)):
+            raise ValueError("key names as many columns of the catalogue as the rule has")
+        self._bounds()
+        return self
+
+    def _bounds(self) -> None:
+        days = self.type in {"date", "time"}
+        for name in ("min", "max"):
+            bound = getattr(self, name)
+            if bound is not None and (self.type in {"text", "boolean"} or isinstance(bound, str) != days):
+                raise ValueError(f"{name}: a number is of a number, and a day, in quotes, of type: date or time")
+            if isinstance(bound, str):
+                dt.datetime.fromisoformat(bound)
+
+
+class Validate(Section):
+    """What must hold of records, by rule."""
+
+    rules: dict[RuleName, Rule] = {}
+
+
 class Manifest(Section):
     """How the version is written."""
 
@@ -451,6 +557,7 @@ class Params(Section):
     source: Source = Source()
     fingerprint: Fingerprint = Fingerprint()
     match: Match = Match()
+    validation: Validate = Field(default=Validate(), alias="validate")  # pydantic has a method of that name
     dedup: Dedup = Dedup()
     gates: Gates = Gates()
     manifest: Manifest = Manifest()
@@ -459,7 +566,7 @@ class Params(Section):
 
     def deciding(self) -> dict[str, Any]:
         """Return all that a version depends on, as its manifest states it."""
-        return self.model_dump(mode="json", exclude=set(AFTERWARDS))
+        return self.model_dump(mode="json", by_alias=True, exclude=set(AFTERWARDS))
 
     @model_validator(mode="after")
     def _fields_are_columns(self) -> Self:
@@ -474,6 +581,14 @@ class Params(Section):
         for field in fields:
             if field in columns and field not in held:
                 raise ValueError(f"fingerprint.row.fields: {field!r} is a column: give the field another name")
+        return self
+
+    @model_validator(mode="after")
+    def _validated_parts_are_known(self) -> Self:
+        for name, rule in self.validation.rules.items():
+            if rule.part and rule.part not in self.source.parts:
+                near = _nearest(rule.part, list(self.source.parts))
+                raise ValueError(f"validate.rules.{name}: {rule.part!r} is no part{near}")
         return self
 
     @model_validator(mode="after")
@@ -608,9 +723,14 @@ def _explain(error: Any) -> str:
 def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
     model: Any = Params
     for step in location[:-1]:
-        field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
-    return list(model.model_fields) if hasattr(model, "model_fields") else []
+        model = get_args(model)[1] if get_origin(model) is dict else _fields(model).get(str(step))
+    return list(_fields(model))
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    """Return what the fields of a section are, by the name that they have in params.yaml."""
+    fields = getattr(model, "model_fields", {})
+    return {field.alias or name: field.annotation for name, field in fields.items()}
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -2,6 +2,7 @@
 
     fingerprint   data/raw, base        → build/fingerprint
     match         build/fingerprint     → index, build/match
+    validate      records, data/raw     → build/validate
     dedup         matches, records      → build/dedup
     gates         decisions             → passes, or an error
     manifest      decisions, data/raw   → manifest, clean
@@ -35,6 +36,8 @@ from dedupver.schema import (
     CAPTIONED,
     DECISION,
     EVIDENCE,
+    FAILURE,
+    FORMAT,
     MATCH,
     MOVED,
     RECALL,
@@ -119,6 +122,19 @@ def match_(project: Project) -> dict[str, Any]:
     return {**counts, "recall": report.recall(recall, given.match.floor)}
 
 
+def validate(project: Project) -> dict[str, Any]:
+    """Judge the records by the rules of `validate`: who fails one, and how many."""
+    from dedupver import validation
+
+    failed, counts = validated(project) if project.params.validation.rules else validation.nothing()
+    validation.require(failed)
+    with store.building(project.build / "validate") as out:
+        store.write_table(out / "failed.parquet", failed, FAILURE)
+        store.write_json(out / "counts.json", counts)
+    report.write_plot(project.plots / "validate.csv", ("rule", "code", "records"), validation.rows(counts))
+    return validation.metrics(counts, failed)
+
+
 def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
     given = project.params
@@ -189,6 +205,7 @@ def manifest_(project: Project) -> dict[str, Any]:
     written = _publish(project, live)
     stated: dict[str, str] = {}
     with store.building(project.manifest, stated) as out:
+        _tell_validation(project, live, out)
         stated |= manifest.write(out, project.base_log(), prints, decided, _header(project, live))
     report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(live))
     changed = {name: store.rows_of(decided.file(f"{name}.parquet")) for name in manifest.FILES.values()}
@@ -215,6 +232,7 @@ PLACED: Final = ("id", "path", "row", "role", "version", "action", "representati
 STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "fingerprint": fingerprint,
     "match": match_,
+    "validate": validate,
     "dedup": dedup,
     "gates": gates_,
     "manifest": manifest_,
@@ -249,6 +267,23 @@ def main(stage: str, release: str) -> None:
         sys.exit(error.exit_code)
 
 
+def validated(project: Project) -> tuple[pa.Table, dict[str, Any]]:
+    """Return who fails the rules of params (schema FAILURE), and how many were asked."""
+    from dedupver import validation
+    from dedupver.history.present import assemble, everyone
+
+    given = project.params
+    present = assemble(*project.read(), project.base_log(), given)
+    records = everyone(present, [*validation.needed(given), "version"])
+    if given.source.mode == "snapshot":
+        records = records.set_column(
+            records.column_names.index("version"), "version", pa.repeat(given.version.name, records.num_rows)
+        )
+    roots = {version: project.batch(version) for version in pc.unique(records["version"]).to_pylist()}
+    found = validation.validate(records.rename_columns({"version": "batch"}), roots, project.catalogues, given)
+    return found.failed, found.counts
+
+
 def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tuple[pa.Table, int]:
     """Write below `out` what is decided; return what is reported (REPORTED), and how many pairs were not verified.
 
@@ -257,7 +292,7 @@ def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tu
     from dedupver import history
 
     given = project.params
-    present = history.assemble(*project.read(), base, given)
+    present = history.quarantine(history.assemble(*project.read(), base, given), project.invalid())
     said = [(each.left, each.right, each.label) for each in reviews.read(project.root / given.dedup.reviews)]
     decided = history.decide(present, index, said, given)
     with contextlib.ExitStack() as files:
@@ -310,6 +345,17 @@ def _publish(project: Project, decisions: pa.Table) -> int:
         target.mkdir()
         written += publish.publish(project.batch(version), target, mine, given.source, given.manifest.link)
     return written
+
+
+def _tell_validation(project: Project, live: pa.Table, out: Path) -> None:
+    """Write the figures of validation, where anything is asked: before and after."""
+    from dedupver import validation
+
+    rules, found = project.params.validation.rules, store.Sealed(project.build / "validate")
+    if rules:
+        failed = store.read_table(found.file("failed.parquet"), FAILURE)
+        told = validation.told(store.read_json(found.file("counts.json")), failed, live, rules)
+        store.write_json(out / f"{project.params.version.name}.validation.json", {"format": FORMAT, **told})
 
 
 def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:

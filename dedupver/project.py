@@ -6,16 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import manifest, params, store
 from dedupver.index.segment import Index
-from dedupver.schema import BROUGHT, JOINT, ParamsError, SourceError, StateError
+from dedupver.schema import BROUGHT, FAILURE, INVALID, JOINT, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pyarrow as pa
 
     Unread = Mapping[str, Sequence[tuple[int, int]]]
 
@@ -37,6 +36,7 @@ class Project:
         self.manifest, self.clean = root / "manifest", root / "clean"
         self.metrics, self.plots = root / "metrics", root / "plots"
         self.raw = root / self.params.source.path
+        self.catalogues = root / "data" / "catalogues"
 
     @property
     def forgets(self) -> bool:
@@ -76,6 +76,10 @@ class Project:
     def read_before(self) -> dict[str, Any]:
         """Return what the base says of what it has read (records.earlier); nothing where there is no base."""
         return dict(store.read_json(store.Sealed(self.base / "manifest").file(manifest.READ))) if self.base else {}
+
+    def invalid(self) -> pa.Table:
+        """Return the id of each record that validation takes out, and why (code, detail), sorted by id."""
+        return verdicts(store.read_table(store.Sealed(self.build / "validate").file("failed.parquet"), FAILURE))
 
     def decided(self) -> manifest.Log:
         """Return what the base decided, and after it what dedup decided for this version."""
@@ -151,3 +155,12 @@ def brought(prints: Path, version: str) -> tuple[pa.Table, Unread]:
     return records.set_column(records.num_columns - 1, BROUGHT.field("version"), named), store.read_json(
         sealed.file(UNREAD)
     )
+
+
+def verdicts(failed: pa.Table) -> pa.Table:
+    """Return the first reason for which each record that fails goes: id, code, detail, sorted by id."""
+    goes = failed.filter(pc.equal(failed["action"], "quarantine"))
+    goes = goes.append_column("order", pc.index_in(goes["code"], pa.array(INVALID)))
+    goes = goes.sort_by([(name, "ascending") for name in ("id", "order", "rule")])
+    first = pc.index_in(pc.unique(goes["id"]), goes["id"])
+    return goes.select(["id", "code", "detail"]).take(first)

@@ -274,6 +274,23 @@ SHARED: Final = pa.schema(
 )
 """What several kept records of the dataset hold alike, though they are no duplicates as wholes."""
 
+INVALID: Final = (
+    *("missing_value", "failed_schema", "out_of_range", "bad_length", "bad_pattern", "not_allowed"),
+    *("unknown_reference", "not_unique"),
+)
+"""Why a record that can be read is quarantined: what a rule of `validate` asks, in the order in which it is asked."""
+
+FAILURE: Final = pa.schema(
+    [
+        *(RECORD.field(name) for name in ("id", "path", "row")),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),  # quarantine | report: a rule of `fail` ends the run
+        pa.field("code", pa.string(), nullable=False),  # one of INVALID
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+"""Records that fail a rule of `validate`, each once for each rule; sorted by id and rule."""
+
 REVIEW: Final = pa.schema(
     [
         pa.field("left", pa.string(), nullable=False),

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 FUNCTIONS = {
     "fingerprint": "fingerprint",
     "match": "match_",
+    "validate": "validate",
     "dedup": "dedup",
     "gates": "gates_",
     "manifest": "manifest_",

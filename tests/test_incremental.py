@@ -16,7 +16,7 @@ from oracle import Item, World, digest
 from test_resolve import POOL, policies, worlds
 
 from dedupver import history, manifest, params, store
-from dedupver.schema import BROUGHT, DECISION, FIT, MOVED, RECORD, REPORTED
+from dedupver.schema import BROUGHT, DECISION, FAILURE, FIT, INVALID, MOVED, RECORD, REPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +144,12 @@ def log_of(decided: history.judge.Decided, present: Any, version: params.Version
     return tables
 
 
+def verdicts_of(failed: dict[str, str]) -> pa.Table:
+    """Return who fails, as dedup takes it."""
+    rows = [{"id": name, "code": code, "detail": "why"} for name, code in sorted(failed.items())]
+    return pa.Table.from_pylist(rows, schema=pa.schema([FAILURE.field(name) for name in ("id", "code", "detail")]))
+
+
 def reopened(base: manifest.Log, version: str, place: Path) -> manifest.Log:
     """Return the log with a version that was written."""
     return base.then(version, lambda name: place / f"{name}.parquet")
@@ -160,8 +166,11 @@ def reported(table: pa.Table) -> list[dict[str, Any]]:
 def test_what_changed_is_what_judging_everything_comes_to(
     past: Past, given_: list[params.Dedup], data: st.DataObject
 ) -> None:
-    """In snapshots and batches, frozen and judged again, with thresholds and rules that change between versions."""
-    compare(past, given_, data.draw(modes), data.draw(histories))
+    """In snapshots and batches, frozen and judged again, with thresholds, rules and failures that change."""
+    ids = sorted({item.name for version in past.versions for item in version})
+    failing = st.dictionaries(st.sampled_from(ids), st.sampled_from(INVALID)) if ids else st.just({})
+    failures = data.draw(st.lists(failing, min_size=4, max_size=4) | st.just([{}] * 4))
+    compare(past, given_, data.draw(modes), data.draw(histories), failures)
 
 
 @SOME
@@ -173,7 +182,13 @@ def test_what_fits_an_old_record_is_judged_beside_it(
     compare(past, given_, mode, histories_)
 
 
-def compare(past: Past, given_: list[params.Dedup], mode: str, histories_: list[str]) -> None:
+def compare(
+    past: Past,
+    given_: list[params.Dedup],
+    mode: str,
+    histories_: list[str],
+    failures: list[dict[str, str]] | None = None,
+) -> None:
     """Decide version by version, and as whole tables."""
     reviews = [(a, b, label) for (a, b), label in past.world.reviews.items()]
     index: Any = Known(past.world)
@@ -190,11 +205,12 @@ def compare(past: Past, given_: list[params.Dedup], mode: str, histories_: list[
                 match={"floor": dict.fromkeys(params.Floor.model_fields, 0.0)},
             )
             came = brought(items, version.name)
-            before = whole.assemble(came, log.live(), mode)
+            failed = (failures or [{}] * 4)[number - 1]
+            before = whole.assemble(came, log.live(), mode, failed)
             decisions, verdicts = whole.decide(before, index, reviews, chosen)
             events = whole.events(decisions, before, version)
 
-            present = history.assemble(came, {}, log, chosen)
+            present = history.quarantine(history.assemble(came, {}, log, chosen), verdicts_of(failed))
             decided = history.decide(present, index, reviews, chosen)
             place = Path(folder) / version.name
             tables = log_of(decided, present, version, place)
