@@ -79,6 +79,7 @@ def test_an_estimate_is_within_its_interval(drawn: list[tuple[int, int, float]])
             value, low, high = share.known
             assert 0 <= low <= value + 1e-9
             assert value - 1e-9 <= high <= 1 + 1e-9
+        assert (estimate.missing(row, 0.99) or 0) >= 0
     assert rows[0].recall.high == 1
 
 

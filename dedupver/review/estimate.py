@@ -107,6 +107,8 @@ def missing(row: Row, wished: float, level: float = LEVEL) -> int | None:
     value, labels = row.precision.value, row.precision.labels
     if value is None or value <= wished or not labels:
         return None
+    if math.isinf(labels):  # all are labelled
+        return 0
     enough = labels
     while clopper_pearson(value, enough, level)[0] < wished and enough < MOST:
         enough *= 1.01
