@@ -239,6 +239,8 @@ STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "card": card,
 }
 STAGES: Final = tuple(STEPS)
+DECIDING: Final = STAGES[: STAGES.index("dedup") + 1]
+"""What runs until every record has a decision; nothing of the version is written by then."""
 
 
 def run(stage: str, root: Path) -> None:

@@ -27,6 +27,7 @@ from dedupver.fingerprint import audio, spectrum
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.sandbox import Killed, Sandbox
 from dedupver.index.sequences import similarity
+from dedupver.pipeline import DECIDING
 from dedupver.schema import ModelError, Unreadable
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ def test_the_longest_stays_where_params_say_so(tmp_path: Path) -> None:
     files = {"short.wav": sounds.encoded(short), "long.mp3": sounds.encoded(long, "mp3")}
     for keep, wanted in ((["largest", "first"], "short.wav"), (["longest", "first"], "long.mp3")):
         root = projects.create(tmp_path / wanted, files, source__columns__id=None, dedup={"keep": keep})
-        assert projects.kept(projects.build(root, "fingerprint", "match", "dedup")) == {wanted}
+        assert projects.kept(projects.build(root, *DECIDING)) == {wanted}
 
 
 def test_bad_sounds_are_quarantined_with_their_codes(built: Path) -> None:
