@@ -26,7 +26,7 @@ release() {
   [ -z "$thresholds" ] && return
   say dvc exp run --quiet --queue -S dedup.history=rejudge -S "dedup.thresholds.text=$thresholds"
   say dvc exp run --quiet --run-all
-  say dvc exp show --only-changed --drop 'fingerprint|match|dedup.json|manifest|card|gates' --hide-workspace --pager-off || true
+  say dvc exp show --no-pager --hide-workspace --md --drop '.*' --keep 'dedup.thresholds.text$|accuracy|inflated|unseen'
   dvc exp show --json >"../$1.json"
 }
 
