@@ -137,7 +137,9 @@ def replay(
 @app.command(epilog="Example: dedupver run match")
 def run(
     context: typer.Context,
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, gates, manifest or card.")],
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, gates, manifest, split or card.")
+    ],
 ) -> None:
     """Run one stage without DVC, for debugging.
 
@@ -286,6 +288,28 @@ def shared(
     project = Project(root)
     found, counted = preview.shared(project, most), project.params.fingerprint.text.passages is not None
     _answer(found, terminal.common(found, passages=counted), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver splits --write out")
+def splits(
+    context: typer.Context,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write each split's records below this empty folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how many records are in which split.
+
+    By split and stratum, how far that is from the ratios, the largest units that are assigned as a whole, and who could
+    not be: records that tie several splits.
+    """
+    from dedupver import splits as module  # noqa: PLC0415
+
+    root = _root(context)
+    found = module.splits(root)
+    if write is not None:
+        found |= {"written": module.write(root, write)}
+    _answer(found, module.text(found), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver check --history")
