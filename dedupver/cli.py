@@ -306,6 +306,7 @@ def splits(
     from dedupver import splits as module  # noqa: PLC0415
 
     root = _root(context)
+    _speak_of(root, "workspace")
     found = module.splits(root)
     if write is not None:
         found |= {"written": module.write(root, write)}
