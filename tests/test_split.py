@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dedupver.params import Params
 from dedupver.schema import ASSIGNED, DECISION, HOT, MATCH
 from dedupver.split import NOTHING, Earlier
+from dedupver.split.assigned import KNOWN
 from dedupver.split.bridges import MIXED, NONE, settle
 from dedupver.split.divide import READ, Divided, divide
 from dedupver.split.ties import held
@@ -82,7 +83,7 @@ def then(earlier: Earlier, name: str, found: Divided) -> Earlier:
     """Return what was assigned up to a version."""
     assert found.fresh is not None
     assert found.fresh.schema == ASSIGNED
-    return Earlier((*earlier.versions, name), pa.concat_tables([earlier.table, found.fresh]))
+    return Earlier((*earlier.versions, name), pa.concat_tables([earlier.table, found.fresh.select(KNOWN)]))
 
 
 def splits_of(found: Divided) -> dict[str, str | None]:

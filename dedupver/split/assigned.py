@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 HEADER: Final = "splits.json"
 EXCEPTIONS: Final = "exceptions.jsonl"
+KNOWN: Final = ("id", "split", "content")
+"""What records are known by."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Earlier:
     """What some versions assigned, the oldest first."""
 
     versions: tuple[str, ...]
-    table: pa.Table  # schema ASSIGNED
+    table: pa.Table  # columns KNOWN of ASSIGNED
     sealed: store.Sealed | None = None
 
     @classmethod
@@ -40,12 +42,12 @@ class Earlier:
         Raises IntegrityError that names a damaged file.
         """
         if not path.is_dir():
-            return cls((), ASSIGNED.empty_table())
+            return cls((), ASSIGNED.empty_table().select(KNOWN))
         sealed = store.Sealed(path)
         sealed.check()
         versions = tuple(store.read_json(sealed.file(HEADER))["versions"])
-        tables = (store.read_table(sealed.file(f"{version}.parquet"), ASSIGNED) for version in versions)
-        return cls(versions, pa.concat_tables([ASSIGNED.empty_table(), *tables]), sealed)
+        tables = (store.read_table(sealed.file(f"{version}.parquet"), ASSIGNED, KNOWN) for version in versions)
+        return cls(versions, pa.concat_tables([ASSIGNED.empty_table().select(KNOWN), *tables]), sealed)
 
     def of(self, ids: pa.ChunkedArray, content: pa.Array) -> pa.ChunkedArray:
         """Return the split that each record had, null where it had none: by its id, or by what it holds.
@@ -53,9 +55,11 @@ class Earlier:
         A record with another id is known by its content where all that held it were in one split.
         """
         by_id = self.by_id(ids)
-        if not self.table.num_rows:
+        unknown = content.filter(by_id.is_null())
+        mine = self.table.filter(pc.is_in(self.table["content"], unknown))
+        if not mine.num_rows:
             return by_id
-        held = self.table.group_by("content").aggregate([("split", "min"), ("split", "max")])
+        held = mine.group_by("content").aggregate([("split", "min"), ("split", "max")])
         sole = held.filter(pc.equal(held["split_min"], held["split_max"]))
         return pc.coalesce(by_id, sole["split_min"].take(_rows(sole["content"], content)))
 
@@ -75,7 +79,7 @@ def _rows(column: pa.ChunkedArray, wanted: pa.ChunkedArray | pa.Array) -> pa.Arr
     return pc.index_in(wanted, column.combine_chunks())
 
 
-NOTHING: Final = Earlier((), ASSIGNED.empty_table())
+NOTHING: Final = Earlier((), ASSIGNED.empty_table().select(KNOWN))
 """What was assigned before the first version."""
 
 
