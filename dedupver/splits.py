@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from dedupver import publish, store
 from dedupver.manifest import open_manifest
+from dedupver.plain import columns, plain
 from dedupver.project import Project
 from dedupver.schema import StateError
 from dedupver.split.assigned import EXCEPTIONS, HEADER, Earlier, read_exceptions
 from dedupver.split.divide import kept_of
-from dedupver.terminal import columns, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
