@@ -134,7 +134,7 @@ def links_of(case: Case, settings: params.Dedup) -> Links:
     reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
     conjunctions = [*rules.parse(settings, names, nodes.part_sets()), *rules.exact(nodes.part_sets())]
     none, bounds = (np.empty(0, np.uint64), 0), least(settings, names)[0]
-    evidence, buckets, _ = _evidence(case, names, contents, nodes, conjunctions, none, bounds)
+    evidence, buckets, _ = evidence_among(case, names, contents, nodes, conjunctions, none, bounds)
 
     def judge(left: Rows, right: Rows) -> Edges:
         return reviews.over(rules.judge(conjunctions, nodes.contents, left, right, evidence))
