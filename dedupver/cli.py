@@ -137,9 +137,7 @@ def replay(
 @app.command(epilog="Example: dedupver run match")
 def run(
     context: typer.Context,
-    stage: Annotated[
-        str, typer.Argument(metavar="STAGE", help="fingerprint, match, validate, dedup, gates, manifest or card.")
-    ],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage of dvc.yaml, such as match.")],
 ) -> None:
     """Run one stage without DVC, for debugging.
 
@@ -310,6 +308,29 @@ def validate(
     require_idle(root)
     found = trial.tried(Project(root), most, source)
     _answer(found, terminal.validation(found), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver splits --write out")
+def splits(
+    context: typer.Context,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write each split's records below this empty folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how many records are in which split.
+
+    By split and stratum, how far that is from the ratios, the largest units that are assigned as a whole, and who could
+    not be: records that tie several splits.
+    """
+    from dedupver import splits as module  # noqa: PLC0415
+
+    root = _root(context)
+    _speak_of(root, "workspace")
+    found = module.splits(root)
+    if write is not None:
+        found |= {"written": module.write(root, write)}
+    _answer(found, module.text(found), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver check --history")

@@ -28,6 +28,8 @@ RECORD_ATTRIBUTES: Final = (
 """What a rule of `validate` may ask of a record that is no column: what fingerprint knows of each."""
 OF_ONE_VALUE: Final = ("type", "min", "max", "min_length", "max_length", "pattern", "values")
 """What a rule of `validate` may ask of a single value."""
+WHOLE: Final = 1e-6
+"""So far from 1 may ratios sum, which are written with few digits."""
 MOST_FIELDS: Final = 64
 """A hash of a row's fingerprint has six bits for its field."""
 
@@ -528,6 +530,61 @@ class Manifest(Section):
     link: Literal["hardlink", "copy"] = "hardlink"
 
 
+Attribute = Literal["label", "source", "split", "time", "folder", "path"]
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class SplitGates(Section):
+    """Bounds that stop the split stage before it has written anything; null: none."""
+
+    records: dict[str, Positive] = Field(default_factory=dict)
+    deviation: Similarity | None = None
+    aside: Annotated[int, Field(ge=0)] | None = None
+    straddling: Annotated[int, Field(ge=0)] | None = None
+
+
+class Split(Section):
+    """Which split each kept record is in; without ratios the data alone says so."""
+
+    ratios: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    by: tuple[Attribute, ...] = ("label",)
+    group: Attribute | None = None
+    together: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"image": "similar"},)
+    given: Literal["keep", "ignore"] = "keep"
+    history: Literal["stable", "anew"] = "stable"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    gates: SplitGates = SplitGates()
+
+    @field_validator("ratios")
+    @classmethod
+    def _ratios_are_a_whole(cls, ratios: dict[str, float]) -> dict[str, float]:
+        """Return the ratios in an order that is theirs, the largest first: JSON and DVC know none."""
+        if ratios and abs(sum(ratios.values()) - 1) > WHOLE:
+            raise ValueError(f"the ratios sum to {sum(ratios.values()):.6g}, and must sum to 1")
+        return dict(sorted(ratios.items(), key=lambda item: (-item[1], item[0])))
+
+    @field_validator("together")
+    @classmethod
+    def _rules_say_something(cls, rules: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if not all(rules):
+            raise ValueError("an empty rule would hold all records together")
+        return rules
+
+    @model_validator(mode="after")
+    def _gates_speak_of_splits(self) -> Self:
+        for name in self.gates.records:
+            if self.ratios and name not in self.ratios:
+                raise ValueError(
+                    f"gates.records: {name!r} is no split of the ratios{_nearest(name, list(self.ratios))}"
+                )
+        return self
+
+    def rules(self, parts: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return what holds records together, less what speaks of parts that params do not name."""
+        known = {"every", "content", "joint", *parts}
+        return [rule for rule in self.together if {term.partition(".")[0] for term in rule} <= known]
+
+
 class Card(Section):
     """What the page and the metadata of a version say that no file of it tells."""
 
@@ -546,7 +603,7 @@ class Engine(Section):
     workers: Annotated[int, Field(ge=0)] = 0  # 0: one for each core
 
 
-AFTERWARDS: Final = frozenset({"card", "engine"})
+AFTERWARDS: Final = frozenset({"split", "card", "engine"})
 """Sections that change nothing of a manifest: a version is the same whatever they say."""
 
 
@@ -561,6 +618,7 @@ class Params(Section):
     dedup: Dedup = Dedup()
     gates: Gates = Gates()
     manifest: Manifest = Manifest()
+    split: Split = Split()
     card: Card = Card()
     engine: Engine = Engine()
 
@@ -604,6 +662,19 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _together_speaks_of_parts(self) -> Self:
+        for rule in self.split.together:
+            for term, value in rule.items():
+                if term.partition(".")[0] in self.source.parts or term.partition(".")[0] not in PARTS:
+                    _check_term(term, value, self.source.parts, "split.together")
+                kind = evidence_of(term, self.source.parts)
+                if kind and isinstance(value, float):
+                    _above_floor(f"split.together {term}", value, kind, self.match.floor)
+                if term.partition(".")[0] == "joint":
+                    raise ValueError("split.together: joint compares across modalities, which only dedup.rules does")
+        return self
+
+    @model_validator(mode="after")
     def _caps_speak_of_parts(self) -> Self:
         for name in self.dedup.caps:
             if name not in self.source.parts:
@@ -612,7 +683,8 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _simhash_is_computed(self) -> Self:
-        terms = (evidence_of(term, self.source.parts) for rule in self.dedup.rules for term in rule)
+        rules = (*self.dedup.rules, *self.split.together)
+        terms = (evidence_of(term, self.source.parts) for rule in rules for term in rule)
         if "text_simhash" in {*self.dedup.similar, *terms} and not self.fingerprint.text.simhash:
             raise ValueError("dedup names the SimHash of texts: set fingerprint.text.simhash: true to have it computed")
         return self
@@ -689,18 +761,18 @@ def _check_columns(part: str, columns: object) -> None:
         raise ValueError(f"columns.{part} names {twice[0]!r} twice")
 
 
-def _check_term(term: str, value: object, parts: Mapping[str, str]) -> None:
+def _check_term(term: str, value: object, parts: Mapping[str, str], key: str = "dedup.rules") -> None:
     part, _, measure = term.partition(".")
     if part not in {"every", "content", "joint", *parts} or (measure and evidence_of(term, parts) is None):
         measured = [f"{p}.{k.measure}" for p, modality in parts.items() for k in EVIDENCE.values() if k[0] == modality]
         known = ["every", "content", "joint", *parts, *measured]
-        raise ValueError(f"dedup.rules: unknown term {term!r}{_nearest(term, known)}")
+        raise ValueError(f"{key}: unknown term {term!r}{_nearest(term, known)}")
     if term in {"every", "content"} and isinstance(value, float):
-        raise ValueError(f"dedup.rules: {term} takes `exact` or `similar`; a number needs a part: {{image: {value}}}")
+        raise ValueError(f"{key}: {term} takes `exact` or `similar`; a number needs a part: {{image: {value}}}")
     if term == "content" and value != "exact":
-        raise ValueError("dedup.rules: content takes `exact`")
+        raise ValueError(f"{key}: content takes `exact`")
     if (measure or term == "joint") and not isinstance(value, float):
-        raise ValueError(f"dedup.rules: {term} takes a number, a similarity in [0, 1]")
+        raise ValueError(f"{key}: {term} takes a number, a similarity in [0, 1]")
 
 
 def _above_floor(name: str, value: float, kind: str, floor: ByEvidence) -> None:

@@ -6,6 +6,7 @@
     dedup         matches, records      → build/dedup
     gates         decisions             → passes, or an error
     manifest      decisions, data/raw   → manifest, clean
+    split         manifest, index       → splits
     card          manifest, clean       → DATASET.md, croissant.json
 
 Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs, call `main`.
@@ -212,6 +213,32 @@ def manifest_(project: Project) -> dict[str, Any]:
     return {"written": written, "changed": changed}
 
 
+def split_(project: Project) -> dict[str, Any]:
+    """Give each kept record a split that it keeps; nothing that is alike lies in two."""
+    from dedupver import split
+
+    given = project.params
+    log, stated = manifest.open_manifest(project.manifest), dict[str, str]()
+    before = project.root / "base" / "splits"
+    earlier = split.Earlier.open(before) if given.split.history == "stable" else split.NOTHING
+    if given.version.name in earlier.versions:
+        raise StateError(
+            f"the base's splits are {given.version.name}'s already: name this version with `dedupver next`"
+        )
+    divided = split.of(log, partial(Index.open, project.index), said(project), earlier, given)
+    found = split.told(divided.kept, divided.exceptions, given.split.ratios)
+    split.judge(found, given.split.gates)
+    with store.building(project.splits, stated) as out:
+        header = {
+            "manifest": store.sha256_file(project.manifest / store.LISTING),
+            "params": given.split.model_dump(mode="json"),
+            "told": found,
+        }
+        stated |= split.write(out, given.version.name, earlier, divided, header)
+    report.write_plot(project.plots / "splits.csv", ("stratum", "split", "records"), split.bars(found))
+    return split.scalars(found, divided)
+
+
 def card(project: Project) -> dict[str, Any]:
     """Write what the version says of itself: a page for people, Croissant for programs."""
     from dedupver import card as cards
@@ -236,6 +263,7 @@ STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "dedup": dedup,
     "gates": gates_,
     "manifest": manifest_,
+    "split": split_,
     "card": card,
 }
 STAGES: Final = tuple(STEPS)
@@ -295,14 +323,19 @@ def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tu
 
     given = project.params
     present = history.quarantine(history.assemble(*project.read(), base, given), project.invalid())
-    said = [(each.left, each.right, each.label) for each in reviews.read(project.root / given.dedup.reviews)]
-    decided = history.decide(present, index, said, given)
+    decided = history.decide(present, index, said(project), given)
     with contextlib.ExitStack() as files:
         write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
         write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
         for action, rows in history.written(decided, present, given.version):
             write[action](rows)
     return decided.reported, decided.unverified
+
+
+def said(project: Project) -> list[tuple[str, str, str]]:
+    """Return what people said of pairs: two ids, and `same` or `different`."""
+    path = project.root / project.params.dedup.reviews
+    return [(each.left, each.right, each.label) for each in reviews.read(path)]
 
 
 def _opened(files: contextlib.ExitStack, out: Path, name: str, schema: pa.Schema) -> Callable[[pa.Table], None]:

@@ -34,6 +34,7 @@ class Project:
         self.params = params.load(root / "params.yaml")
         self.build, self.index = root / "build", root / "index"
         self.manifest, self.clean = root / "manifest", root / "clean"
+        self.splits = root / "splits"
         self.metrics, self.plots = root / "metrics", root / "plots"
         self.raw = root / self.params.source.path
         self.catalogues = root / "data" / "catalogues"

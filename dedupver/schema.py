@@ -263,6 +263,30 @@ REPEATED: Final = pa.schema(
 )
 """Spans that two kept records share, in milliseconds; nothing is dropped for them."""
 
+ASSIGNED: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("why", pa.string(), nullable=False),  # given | joined | balanced
+        pa.field("stratum", pa.string(), nullable=False),  # JSON: the values of split.by, in their order
+        pa.field("unit", pa.string(), nullable=False),  # the least id of the kept records that it was assigned with
+        pa.field("content", DIGEST, nullable=False),  # of the record's parts: it is known by this where it is renamed
+        pa.field("version", pa.string(), nullable=False),  # that assigned it
+    ]
+)
+"""A record and its split, by the version that assigned it; each id once over all versions."""
+
+EXCEPTION: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),
+        pa.field("case", pa.string(), nullable=False),  # bridge | straddles | given_otherwise
+        pa.field("split", pa.string()),  # its own; null: it has none
+        pa.field("others", pa.list_(pa.string()), nullable=False),  # those that it is tied to, or that the data gives
+    ]
+)
+"""Records whose cluster lies in several splits, or that the data gives another split."""
+
 SHARED: Final = pa.schema(
     [
         pa.field("what", pa.string(), nullable=False),  # the name of a part

@@ -99,14 +99,15 @@ def recover(root: Path) -> None:
 
 
 def build_base(root: Path, target: Path) -> None:
-    """Write the base that a version following the present one has: its index and manifest; in append mode its source.
+    """Write the base that a version following the present one has: index, manifest, splits; in append mode its source.
 
-    The index and the manifest are shared with it: nothing changes them in place. The source is its owner's, who may, so
-    the base gets its own.
+    They are shared with it: nothing changes them in place. The source is its owner's, who may: the base gets its own.
     """
     present = params.load(root / "params.yaml")
     for name in ("index", "manifest"):
         links.link_tree(store.verified(root / name), target / name, "share")
+    if (root / "splits").is_dir():  # not before that stage was there
+        links.link_tree(store.verified(root / "splits"), target / "splits", "share")
     stated: dict[str, Any] = {"format": FORMAT, "version": present.version.name}
     if present.source.mode == "append":
         stated["batches"] = _add_batch(root, present, target / "raw")

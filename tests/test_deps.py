@@ -16,6 +16,7 @@ FUNCTIONS = {
     "dedup": "dedup",
     "gates": "gates_",
     "manifest": "manifest_",
+    "split": "split_",
     "card": "card",
 }
 
