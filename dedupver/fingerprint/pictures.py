@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.fingerprint import image
+from dedupver.fingerprint.frames import Frames, colours
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -32,15 +33,17 @@ BORDER_TICKS: Final = 8
 """A bar is as wide as what stayed black in so many ticks: a dark scene has none."""
 
 
-def code(grey: Grey, bars: tuple[int, int], turn: int) -> int:
+def code(grey: Grey, bars: tuple[int, int], turn: int) -> tuple[int, bool]:
     """The perceptual hash of a picture of shape (height, width), without its black bars; 0 where it says too little.
+
+    And whether there is anything to see: more than one colour.
 
     `bars` is how many lines and columns each bar has, `turn` how many quarter turns to the left make it upright.
     """
     (height, width), (lines, columns) = grey.shape, bars
     inside = grey[lines : height - lines, columns : width - columns]
     information, found = image.look_at_luma(np.ascontiguousarray(inside), turn)
-    return int(found[0]) if information == "ok" else 0
+    return int(found[0]) if information == "ok" else 0, information != "blank"
 
 
 def border(grey: Grey) -> tuple[int, int] | None:
@@ -55,11 +58,12 @@ def border(grey: Grey) -> tuple[int, int] | None:
 
 
 class Ticks:
-    """The codes so far, and the bars of the last ticks."""
+    """The codes so far, the bars of the last ticks, and some of the pictures."""
 
-    def __init__(self, how: params.Video) -> None:
+    def __init__(self, how: params.Video, frames: int = 0) -> None:
         self.rate, self.most = how.rate, math.ceil(how.max_seconds * how.rate)
         self.codes: list[int] = []
+        self.frames = Frames(frames)
         self.pixels = 0  # of the largest picture so far, without its bars
         self._borders: deque[tuple[int, int]] = deque(maxlen=BORDER_TICKS)
         self._shape: tuple[int, int] | None = None
@@ -73,9 +77,9 @@ class Ticks:
         """Take a picture that stays until a time, in seconds."""
         count = min(math.ceil(until * self.rate), self.most) - len(self.codes)
         if count > 0:
-            self.codes += [self._code(frame)] * count
+            self.codes += [self._code(frame, count)] * count
 
-    def _code(self, frame: VideoFrame) -> int:
+    def _code(self, frame: VideoFrame, count: int) -> int:
         grey = luma(frame)
         if grey.shape != self._shape:
             self._shape = grey.shape
@@ -86,7 +90,11 @@ class Ticks:
         self._borders.append(bars)
         lines, columns = (min(sides) for sides in zip(*self._borders, strict=True))
         self.pixels = max(self.pixels, (grey.shape[0] - 2 * lines) * (grey.shape[1] - 2 * columns))
-        return code(grey, (lines, columns), (frame.rotation // 90) % 4)
+        turn = (frame.rotation // 90) % 4
+        found, seen = code(grey, (lines, columns), turn)
+        if seen and self.frames.wants(len(self.codes), count):
+            self.frames.take(len(self.codes), colours(frame, (lines, columns), turn))
+        return found
 
 
 def luma(frame: VideoFrame) -> Grey:
