@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SOME = settings(deadline=None, max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 PLACE = ("path", "row")
-CROSSED = {**POOL, "video": ["V", "W"], "audio": ["S", "U"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Known:
     sets = None
 
     def __init__(self, world: World) -> None:
-        every = [Item(f"{part} {name}", {part: name}) for part, names in CROSSED.items() for name in names]
+        every = [Item(f"{part} {name}", {part: name}) for part, names in POOL.items() for name in names]
         self._world = dataclasses.replace(world, items=every, reviews={})
 
     def matches(self) -> Iterator[pa.RecordBatch]:
@@ -120,8 +119,8 @@ crossers = st.sampled_from([0.875, 0.9375, 1.0]).map(
 def crossings(draw: st.DrawFn) -> Past:
     """Draw two to four versions of records of one part each, of which some fit and no two are alike."""
     kinds = draw(st.sampled_from([("image", "text"), ("video", "text"), ("audio", "image", "text")]))
-    items = [Item(f"{part}{n}", {part: content}) for part in kinds for n, content in enumerate(CROSSED[part])]
-    pairs = [(content, text) for part in kinds[:-1] for content in CROSSED[part] for text in CROSSED["text"]]
+    items = [Item(f"{part}{n}", {part: content}) for part in kinds for n, content in enumerate(POOL[part])]
+    pairs = [(content, text) for part in kinds[:-1] for content in POOL[part] for text in POOL["text"]]
     fits = {pair: draw(st.sampled_from([0.75, 0.9375, 1.0])) for pair in draw(st.sets(st.sampled_from(pairs)))}
     chosen = st.lists(st.sampled_from(items), unique_by=lambda item: item.name)
     return Past(World([], fits=fits), draw(st.lists(chosen, min_size=2, max_size=4)))
