@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from dedupver import manifest, params
 from dedupver.check import check
 from dedupver.fingerprint import video
-from dedupver.fingerprint.frames import SIDE, Frames
+from dedupver.fingerprint.pictures import SIDE
+from dedupver.fingerprint.pieces import Pieces
 from dedupver.index.compaction import merge
 from dedupver.index.joint import best
 from dedupver.index.segment import Index
@@ -167,13 +168,13 @@ def test_the_best_picture_counts(space: Path, clips: dict[str, bytes], tmp_path:
 @given(st.lists(st.integers(1, 9), max_size=200), st.integers(1, 9))
 def test_pictures_are_spread_evenly(lengths: list[int], wanted: int) -> None:
     """However long it is: never more than twice as many are held, and none is far from where it should be."""
-    frames, tick = Frames(wanted), 0
+    pieces, tick = Pieces(wanted), 0
     for length in lengths:
-        if frames.wants(tick, length):
-            frames.take(tick, np.zeros((1, 1, 3), np.uint8))
-        assert len(frames._held) <= 2 * wanted
+        if pieces.wants(tick, length):
+            pieces.take(tick, np.zeros((1, 1, 3), np.uint8))
+        assert len(pieces) <= 2 * wanted
         tick += length
-    found = [frame.millis // 1000 for frame in frames.spread(1)]
+    found = [piece.millis for piece in pieces.spread(1)]
     assert found == sorted(set(found))
     assert len(found) <= wanted
     if all(length == 1 for length in lengths):
@@ -188,10 +189,10 @@ def test_what_a_picture_is(tmp_path: Path) -> None:
     framed = np.pad(tall, ((100, 100), (0, 0), (0, 0)))
     turned = films.encode(tmp_path / "a.mp4", [(0.0, np.rot90(framed)), (1.0, np.rot90(framed))], turn=-90)
     (frame, *_) = video.watch(films.stream(turned), params.Video(), 2).frames
-    high, wide = frame.pixels.shape[:2]
+    high, wide = frame.data.shape[:2]
     assert max(high, wide) <= SIDE
     assert wide / high == pytest.approx(2, rel=0.05)
-    left, right = frame.pixels[:, : wide // 3].mean((0, 1)), frame.pixels[:, -wide // 3 :].mean((0, 1))
+    left, right = frame.data[:, : wide // 3].mean((0, 1)), frame.data[:, -wide // 3 :].mean((0, 1))
     assert left[0] > left[2] + 80
     assert right[2] > right[0] + 80
     black = ((n / 4, np.zeros((64, 64, 3), np.uint8)) for n in range(8))

@@ -97,7 +97,7 @@ def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
     if modality == "text":
         return texts.look(settings.text, sink, settings.joint)
     if modality == "audio":
-        return audios.look(settings.audio, sink)
+        return audios.look(settings.audio, sink, settings.joint)
     if modality == "video":
         return videos.look(settings.video, sink, settings.joint)
     if modality == "row":

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.fingerprint import image
-from dedupver.fingerprint.frames import Frames, colours
+from dedupver.fingerprint.pieces import Pieces
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -28,6 +28,9 @@ BLACK_MEAN, BLACK_MOST = 24.0, 48
 """Levels of luma: a line is part of a black bar where it is below the one on average, and everywhere below the other.
 
 Black is 16 in nearly all videos; compression leaves a few levels of noise, and some light beside the picture."""
+
+SIDE: Final = 512
+"""Pixels of the longer side of a picture that is handed out, at most: models look at 224 to 448."""
 
 BORDER_TICKS: Final = 8
 """A bar is as wide as what stayed black in so many ticks: a dark scene has none."""
@@ -57,13 +60,23 @@ def border(grey: Grey) -> tuple[int, int] | None:
     return _both_ends(lines), _both_ends(columns)
 
 
+def colours(frame: VideoFrame, bars: tuple[int, int], turn: int) -> Grey:
+    """Return a picture as RGB, shape (height, width, 3), without its bars and upright, no side longer than SIDE."""
+    shrunk = min(1.0, SIDE / max(frame.width, frame.height))
+    width, height = (max(1, round(side * shrunk)) for side in (frame.width, frame.height))
+    small = frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
+    lines, columns = (int(bar * shrunk) for bar in bars)
+    upright = np.rot90(small[lines : height - lines, columns : width - columns], turn)
+    return np.ascontiguousarray(upright)
+
+
 class Ticks:
     """The codes so far, the bars of the last ticks, and some of the pictures."""
 
     def __init__(self, how: params.Video, frames: int = 0) -> None:
         self.rate, self.most = how.rate, math.ceil(how.max_seconds * how.rate)
         self.codes: list[int] = []
-        self.frames = Frames(frames)
+        self.frames = Pieces(frames)
         self.pixels = 0  # of the largest picture so far, without its bars
         self._borders: deque[tuple[int, int]] = deque(maxlen=BORDER_TICKS)
         self._shape: tuple[int, int] | None = None

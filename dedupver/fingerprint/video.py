@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 import av
 import numpy as np
 
-from dedupver.fingerprint.frames import Frame
 from dedupver.fingerprint.pictures import Ticks
+from dedupver.fingerprint.pieces import Piece
 from dedupver.fingerprint.track import NO_SOUND, Sound, Track
 from dedupver.records.paths import reason
 from dedupver.records.payload import Handle
@@ -60,7 +60,7 @@ class Film(NamedTuple):
     pixels: int  # of a picture, without black bars
     millis: int
     sound: Sound = NO_SOUND
-    frames: tuple[Frame, ...] = ()
+    frames: tuple[Piece, ...] = ()
 
 
 def watch(handle: Handle, how: params.Video, frames: int = 0) -> Film:
@@ -102,9 +102,9 @@ def answer(request: bytes) -> bytes:
         "codes": len(film.codes),
         "heard": len(film.sound.codes),
         "start": film.sound.start,
-        "frames": [(frame.millis, *frame.pixels.shape[:2]) for frame in film.frames],
+        "frames": [(frame.millis, *frame.data.shape[:2]) for frame in film.frames],
     }
-    pictures = (frame.pixels.tobytes() for frame in film.frames)
+    pictures = (frame.data.tobytes() for frame in film.frames)
     return b"".join([json.dumps(said).encode(), b"\n", film.codes.tobytes(), film.sound.codes.tobytes(), *pictures])
 
 
@@ -119,7 +119,7 @@ def replied(reply: bytes) -> Film:
     frames, at = [], shown.nbytes + sound.codes.nbytes
     for millis, height, width in said["frames"]:
         pixels = np.frombuffer(codes, np.uint8, height * width * 3, at).reshape(height, width, 3)
-        frames.append(Frame(millis, pixels))
+        frames.append(Piece(millis, pixels))
         at += pixels.nbytes
     return Film(shown, said["pixels"], said["millis"], sound, tuple(frames))
 
@@ -148,7 +148,7 @@ class _Watch:
             self._check_end()
         sound = self.track.sound()
         sound = sound._replace(start=sound.start - self.begin)
-        frames = self.ticks.frames.spread(self.how.rate)
+        frames = self.ticks.frames.spread(1000 / self.how.rate)
         return Film(np.array(self.ticks.codes, np.uint64), self.ticks.pixels, round(seconds * 1000), sound, frames)
 
     @property

@@ -59,17 +59,10 @@ class _Video:
             "sound": Ragged.of_rows([self.film.sound.codes]),
             "sound.clock": _clock(heard, spectrum.STEP),
         }
-        return arrays | self._vectors() if self.joint.encoder else arrays
-
-    def _vectors(self) -> Arrays:
-        """Return the vectors of its pictures and when these are shown: a row of `joint.frames`, NaN and -1 for none."""
-        model = encoder(str(self.joint.encoder), "image")
-        found = np.full((1, self.joint.frames, model.dim), np.nan, np.float32)
-        millis = np.full((1, self.joint.frames), -1)
-        count = len(self.film.frames)
-        found[0, :count] = self.sink.encode("joint", model, [frame.pixels for frame in self.film.frames])
-        millis[0, :count] = [frame.millis for frame in self.film.frames]
-        return {"joint": found, "joint.millis": millis}
+        if self.joint.encoder:
+            model = encoder(self.joint.encoder, "image")
+            arrays |= self.sink.encode_pieces("joint", model, self.film.frames, self.joint.frames)
+        return arrays
 
 
 def _clock(begin: float, step: float) -> npt.NDArray[np.float32]:
