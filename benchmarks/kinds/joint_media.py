@@ -5,8 +5,9 @@
 Clips of Python and Debian packages, each with a sentence that says what it shows, in a space that was aligned on emoji,
 drawings and the stamps of Tux Paint with what was written of them; none of the clips was fitted. The score of a clip is
 the best of its pictures', or their mean's. Sounds: the stamps' spoken names and the prompts of Asterisk, in the space of
-the words that pocketsphinx hears; and the noises of the stamps' animals and things with the stamps' texts, in that space
-and in one that a ridge regression makes of the sounds' spectra, cross-validated. Downloads are kept in benchmarks/.work.
+the words that pocketsphinx hears; and the noises of the stamps' animals and things with the stamps' texts, by a ridge
+regression of these on the sounds' spectra, cross-validated: what an aligned space of sounds would be. Downloads are kept
+in benchmarks/.work.
 """
 
 from __future__ import annotations
@@ -90,8 +91,7 @@ def main() -> None:
     tell(f"videos: {results['videos']}")
     results["spoken"] = {"stamps": spoken(named(stamps, "_desc")), "prompts": spoken(prompts(asked.work))}
     tell(f"spoken: {results['spoken']}")
-    noises = list(named(stamps, ""))
-    results["noises"] = {"words": spoken(noises), "ridge": regressed(noises)}
+    results["noises"] = regressed(list(named(stamps, "")))
     tell(f"noises: {results['noises']}")
     runs.write(asked.out, "joint_media", results, markdown(results), in_order=False)
 
@@ -275,8 +275,7 @@ def tables(results: dict[str, Any]) -> dict[str, list[str]]:
     heard = [
         _row(f"{results['spoken']['stamps']['sounds']} spoken names of stamps", results["spoken"]["stamps"]),
         _row(f"{results['spoken']['prompts']['sounds']} prompts, by their files' names", results["spoken"]["prompts"]),
-        _row(f"{results['noises']['words']['sounds']} noises, by what is heard as words", results["noises"]["words"]),
-        _row(f"{results['noises']['ridge']['sounds']} noises, by a ridge on their spectra", results["noises"]["ridge"]),
+        _row(f"{results['noises']['sounds']} noises, by a ridge on their spectra", results["noises"]),
     ]
     both = [[words, f"{results['videos']['joined'][how]:.3f}"] for how, words in WORDS.items()]
     return {
