@@ -208,8 +208,8 @@ def evidence(version: Version) -> Iterator[Finding]:
         rows, (part, other), stated = _claims(dropped["evidence"], kind, version.parts)
         mine, its = (version.find(dropped[name])[rows] for name in ("id", "representative"))
         ends = [(version.contents[a, part], version.contents[b, other]) for a, b in ((mine, its), (its, mine))]
-        if kind == "joint":  # either may be the one whose image it is
-            found = np.fmax(*(fit(index, images, texts) for images, texts in ends))
+        if kind == "joint":  # either may be the one whose text it is
+            found = np.fmax(*(fit(index, media, texts) for media, texts in ends))
         else:
             found = index.score(kind, *ends[0])
         for at in np.flatnonzero(~(np.abs(found - stated) <= ROUNDING)):

@@ -75,7 +75,7 @@ class Source(Section):
 
     path: str = "data/raw"
     mode: Literal["snapshot", "append"] = "snapshot"
-    parts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = PARTS
+    parts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(default=PARTS, validate_default=True)
     columns: Columns = Columns()
     text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
     image_suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
@@ -229,9 +229,16 @@ class Vector(Section):
 
 
 class Joint(Section):
-    """A space in which images and texts have vectors side by side."""
+    """Spaces in which texts have vectors beside images and videos, and beside sounds."""
 
     encoder: str | None = None
+    frames: Annotated[int, Field(gt=0, le=64)] = 8
+    sounds: str | None = None
+
+    @property
+    def any(self) -> bool:
+        """Return whether there is such a space."""
+        return bool(self.encoder or self.sounds)
 
 
 class Fingerprint(Section):
@@ -656,8 +663,8 @@ class Params(Section):
                 _check_term(term, value, self.source.parts)
             if "joint" in rule and len(rule) > 1:
                 raise ValueError(
-                    "dedup.rules: joint stands alone in its rule, for an image and a text have no other evidence in "
-                    "common. Write it as a rule beside the others: either is enough then"
+                    "dedup.rules: joint stands alone in its rule, for a text has no other evidence in common with "
+                    "an image, a video or a sound. Write it as a rule beside the others: either is enough then"
                 )
         return self
 
@@ -693,8 +700,10 @@ class Params(Section):
     def _there_is_a_joint_space(self) -> Self:
         if self.dedup.captions == "most_similar" and not self.fingerprint.joint.encoder:
             raise ValueError("dedup.captions is most_similar, which needs a joint space: set fingerprint.joint.encoder")
-        if any("joint" in rule for rule in self.dedup.rules) and not self.fingerprint.joint.encoder:
-            raise ValueError("dedup.rules names joint, which needs a joint space: set fingerprint.joint.encoder")
+        if any("joint" in rule for rule in self.dedup.rules) and not self.fingerprint.joint.any:
+            raise ValueError(
+                "dedup.rules names joint, which needs a joint space: set fingerprint.joint.encoder, or sounds beside it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -713,7 +722,7 @@ def evidence_of(term: str, parts: Mapping[str, str]) -> str | None:
     """Return the kind of evidence that a number in a rule's term speaks of: `caption.embedding` → `text_embedding`.
 
     `parts` maps each part to its modality. A bare part means its modality's first kind: minhash for texts, phash for
-    images. `joint` is one of images and texts; `every` and `content` have none.
+    images. `joint` is one of texts and all that is none; `every` and `content` have none.
     """
     if term == "joint":
         return term

@@ -158,8 +158,7 @@ def dedup(project: Project) -> dict[str, Any]:
     report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(common))
     counted = {r["values"]: r["counts"] for r in reported["case"].value_counts().to_pylist()}
     cases = [*words.cases(given.source.parts, given.dedup), words.CONFLICT]
-    if given.fingerprint.joint.encoder:
-        cases += [joint.UNLIKE, *joint.cases(given.source.parts)]
+    cases += joint.cases(given.source.parts, joint.spaces(given.fingerprint.joint))
     return {
         **manifest.counts(live),
         "across_versions": report.across_versions(live),
@@ -354,15 +353,15 @@ def _in_common(log: manifest.Log, source: params.Source, index: Index) -> tuple[
 
 def _across(log: manifest.Log, given: params.Params, index: Index) -> tuple[pa.Table, pa.Table]:
     """Return how well captions fit (schema CAPTIONED), and what else the joint space tells of the kept (REPORTED)."""
-    from dedupver.index.joint import fit
+    from dedupver.index.joint import best
 
-    if not given.fingerprint.joint.encoder:
+    if not given.fingerprint.joint.any:
         return CAPTIONED.empty_table(), REPORTED.empty_table()
     live = log.live(("id", "parts", "action", "decided"))
     kept = live.filter(pc.equal(live["action"], "keep"))
     every = given.dedup.history != "frozen"
     fresh = pc.or_(pc.equal(kept["decided"], given.version.name), every)
-    fits = joint.Fits(partial(fit, index), index.fits(), given.dedup.thresholds.joint)
+    fits = joint.Fits(partial(best, index), index.fits(), given.dedup.thresholds.joint)
     return joint.across(kept.append_column("fresh", fresh), met(given.source.parts, kept["parts"]), fits)
 
 

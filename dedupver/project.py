@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from dedupver import manifest, params, store
 from dedupver.index.segment import Index
-from dedupver.schema import BROUGHT, FAILURE, INVALID, JOINT, ParamsError, SourceError, StateError
+from dedupver.schema import BROUGHT, FAILURE, INVALID, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,6 +111,7 @@ class Project:
         """Return the settings and the models that decide what a fingerprint is."""
         from dedupver.fingerprint.encoders import find_model  # noqa: PLC0415 - only two of the stages ask
 
+        joint = self.params.fingerprint.joint
         models: dict[str, Any] = {
             modality: find_model(spec, modality).digest if spec else None
             for modality, spec in (
@@ -118,8 +119,10 @@ class Project:
                 ("image", self.params.fingerprint.image.encoder),
             )
         }
-        if joint := self.params.fingerprint.joint.encoder:
-            models["joint"] = [find_model(joint, modality).digest for modality in JOINT]
+        spaces = {"joint": (joint.encoder, "image"), "heard": (joint.sounds, "audio")}
+        for name, (spec, modality) in spaces.items():
+            if spec:
+                models[name] = [find_model(spec, side).digest for side in (modality, "text")]
         return {"fingerprint": self.params.fingerprint.model_dump(mode="json"), "models": models}
 
     def built_with(self) -> dict[str, Any]:

@@ -61,8 +61,18 @@ EVIDENCE: Final = {
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 
-JOINT: Final = {modality: Kind(modality, "joint", "vectors") for modality in ("image", "text")}
-"""Modalities whose contents have vectors in one common space, where an image and a text can be compared."""
+ACROSS: Final = {
+    "image": (Kind("image", "joint", "vectors"), Kind("text", "joint", "vectors")),
+    "video": (Kind("video", "joint", "vectors"), Kind("text", "joint", "vectors")),
+    "audio": (Kind("audio", "heard", "vectors"), Kind("text", "heard", "vectors")),
+}
+"""Modalities that texts are compared with, and the vectors of both: in one space with pictures, in another with sounds.
+
+A video has several vectors, those of some of its pictures.
+"""
+
+JOINT: Final = tuple(dict.fromkeys(kind for pair in ACROSS.values() for kind in pair))
+"""All vectors that contents have in common spaces."""
 
 DIGEST: Final = pa.binary(32)
 
@@ -206,15 +216,23 @@ RECALL: Final = pa.schema(
 
 FIT: Final = pa.schema(
     [
-        pa.field("image", DIGEST, nullable=False),
+        pa.field("media", DIGEST, nullable=False),  # an image, a video or a sound
         pa.field("text", DIGEST, nullable=False),
         pa.field("score", pa.float32(), nullable=False),  # a similarity in [0, 1]
+        pa.field("millis", pa.int64()),  # when a video shows what fits best; null: it is no video
     ]
 )
-"""Images and texts that fit each other in the joint space, at or above the floor."""
+"""Contents and texts that fit each other in a joint space, at or above the floor."""
 
-CAPTIONED: Final = pa.schema([pa.field("id", pa.string()), pa.field("score", pa.float64())])
-"""How well the image and the caption of a kept record fit each other; the worst first."""
+CAPTIONED: Final = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("part", pa.string()),  # what the caption is of
+        pa.field("score", pa.float64()),
+        pa.field("millis", pa.int64()),  # as in FIT
+    ]
+)
+"""How well the caption of a kept record fits its image, video or sound; the worst first."""
 
 OUTCOME: Final = [
     pa.field("version", pa.string(), nullable=False),  # that brought this content of the record
@@ -248,6 +266,7 @@ REPORTED: Final = pa.schema(
         ("right", pa.string()),
         ("kind", pa.string()),
         ("score", pa.float64()),
+        ("millis", pa.int64()),  # of what fits a text: when a video shows it
     ]
 )
 """Pairs of kept records that resemble each other in a way that drops neither."""

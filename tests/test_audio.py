@@ -39,7 +39,8 @@ GSM = b"".join(bytes([0xD0 | k % 16, *np.random.default_rng(k).integers(0, 256, 
 
 def seen(data: bytes, suffix: str = "", max_seconds: int = 60) -> tuple[bytes, int, Any]:
     """Return digest, milliseconds and codes of a sound."""
-    return audio.replied(audio.answer(audio.asked(data, suffix, max_seconds)))
+    found = audio.replied(audio.answer(audio.asked(data, audio.Asked(suffix, max_seconds))))
+    return found.content, found.millis, found.codes
 
 
 def wav(frames: bytes, rate: int = 8000, channels: int = 1) -> bytes:

@@ -50,7 +50,7 @@ class Known:
 
     def fits(self) -> Iterator[pa.RecordBatch]:
         """Give the images and texts that fit each other."""
-        rows = [{"image": digest(a), "text": digest(b), "score": s} for (a, b), s in self._world.fits.items()]
+        rows = [{"media": digest(a), "text": digest(b), "score": s} for (a, b), s in self._world.fits.items()]
         return iter(pa.Table.from_pylist(rows, schema=FIT).to_batches(max_chunksize=2))
 
     def hot(self) -> Iterator[pa.RecordBatch]:
@@ -117,9 +117,10 @@ crossers = st.sampled_from([0.875, 0.9375, 1.0]).map(
 
 @st.composite
 def crossings(draw: st.DrawFn) -> Past:
-    """Draw two to four versions of records of an image or a text each, of which some fit and no two are alike."""
-    items = [Item(f"{part}{n}", {part: content}) for part in ("image", "text") for n, content in enumerate(POOL[part])]
-    pairs = [(image, text) for image in POOL["image"] for text in POOL["text"]]
+    """Draw two to four versions of records of one part each, of which some fit and no two are alike."""
+    kinds = draw(st.sampled_from([("image", "text"), ("video", "text"), ("audio", "image", "text")]))
+    items = [Item(f"{part}{n}", {part: content}) for part in kinds for n, content in enumerate(POOL[part])]
+    pairs = [(content, text) for part in kinds[:-1] for content in POOL[part] for text in POOL["text"]]
     fits = {pair: draw(st.sampled_from([0.75, 0.9375, 1.0])) for pair in draw(st.sets(st.sampled_from(pairs)))}
     chosen = st.lists(st.sampled_from(items), unique_by=lambda item: item.name)
     return Past(World([], fits=fits), draw(st.lists(chosen, min_size=2, max_size=4)))
