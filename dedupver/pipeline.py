@@ -385,8 +385,8 @@ def _tell_validation(project: Project, live: pa.Table, out: Path) -> None:
     """Write the figures of validation, where anything is asked: before and after."""
     from dedupver import validation
 
-    rules, found = project.params.validation.rules, store.Sealed(project.build / "validate")
-    if rules:
+    if rules := project.params.validation.rules:
+        found = store.Sealed(project.build / "validate")
         failed = store.read_table(found.file("failed.parquet"), FAILURE)
         told = validation.told(store.read_json(found.file("counts.json")), failed, live, rules)
         store.write_json(out / f"{project.params.version.name}.validation.json", {"format": FORMAT, **told})

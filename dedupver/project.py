@@ -80,6 +80,8 @@ class Project:
 
     def invalid(self) -> pa.Table:
         """Return the id of each record that validation takes out, and why (code, detail), sorted by id."""
+        if not self.params.validation.rules:
+            return verdicts(FAILURE.empty_table())
         return verdicts(store.read_table(store.Sealed(self.build / "validate").file("failed.parquet"), FAILURE))
 
     def decided(self) -> manifest.Log:
