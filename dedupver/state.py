@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from dedupver import params, repository, store
-from dedupver.manifest import FILES, HEADER, open_manifest
+from dedupver import params, repository, reviews, store
+from dedupver.manifest import FILES, HEADER, REVIEWS, open_manifest
 from dedupver.project import running
 from dedupver.repository import dvc
-from dedupver.schema import StateError
+from dedupver.schema import SourceError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,9 +147,21 @@ def _edited(root: Path, header: Mapping[str, Any]) -> str | None:
     here, there = _flat(now), _flat(then)
     keys = [key for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
     if not keys:
-        return None
+        return _reviewed(root, now["dedup"]["reviews"], name)
     more = f" (and {len(keys) - 1} keys more differ)" if len(keys) > 1 else ""
     return f"params.yaml says {keys[0]}: {here.get(keys[0])}, {name} was built with {there.get(keys[0])}{more}"
+
+
+def _reviewed(root: Path, file: str, version: str) -> str | None:
+    """Return in words that people say something else of pairs than they did when a version was built."""
+    log = open_manifest(root / "manifest")
+    if log.sealed is None or REVIEWS not in log.sealed.sha256:
+        return None
+    try:
+        now = [(each.left, each.right, each.label) for each in reviews.read(root / file)]
+    except SourceError as error:
+        return f"{file} can't be read ({error})"
+    return None if now == log.reviews() else f"{file} was edited since {version} was built"
 
 
 def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
