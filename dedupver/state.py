@@ -56,16 +56,17 @@ def require_whole(root: Path) -> dict[str, Any]:
     return log.header
 
 
-def require_built(root: Path) -> dict[str, Any]:
+def require_built(root: Path, *, reviewed: bool = True) -> dict[str, Any]:
     """Return the header of the version in the workspace: one finished version, built from the params that lie there.
 
-    Raises StateError that says how to go on.
+    And from what people say of pairs now, unless that is no matter (`reviewed`). Raises StateError that says how to
+    go on.
     """
     header = require_whole(root)
     missing = next((name for name in (*BUILT, "clean") if not (root / name).is_dir()), None)
     if missing:
         raise StateError(f"{missing}/ is missing: {_way(root)}")
-    if edited := _edited(root, header):
+    if edited := _edited(root, header, reviewed=reviewed):
         raise StateError(f"{edited}: {_way(root)}")
     return header
 
@@ -134,8 +135,8 @@ def _unrelated(root: Path, header: Mapping[str, Any]) -> Iterator[str]:
         yield f"base/ is not the {name} that manifest/ was written for"
 
 
-def _edited(root: Path, header: Mapping[str, Any]) -> str | None:
-    """Return in words how params.yaml differs from the params that a version was built with; None: it does not."""
+def _edited(root: Path, header: Mapping[str, Any], *, reviewed: bool = True) -> str | None:
+    """Return in words how params and reviews differ from those that a version was built with; None: they do not."""
     now = params.load(root / "params.yaml").deciding()
     name, is_now = header["version"], now["version"]["name"]
     if name != is_now:
@@ -147,7 +148,7 @@ def _edited(root: Path, header: Mapping[str, Any]) -> str | None:
     here, there = _flat(now), _flat(then)
     keys = [key for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
     if not keys:
-        return _reviewed(root, now["dedup"]["reviews"], name)
+        return _reviewed(root, now["dedup"]["reviews"], name) if reviewed else None
     more = f" (and {len(keys) - 1} keys more differ)" if len(keys) > 1 else ""
     return f"params.yaml says {keys[0]}: {here.get(keys[0])}, {name} was built with {there.get(keys[0])}{more}"
 

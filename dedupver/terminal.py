@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.compute as pc
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 from dedupver import query
 from dedupver.manifest import FILES
 from dedupver.plain import columns, plain
+from dedupver.trail import summary as summarized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,6 +59,26 @@ def changes(found: pa.Table, *, everything: bool = False) -> Iterator[str]:
         yield f"and {found.num_rows - told.num_rows} added and kept, which --all lists"
 
 
+def trail(found: Iterable[dict[str, Any]], limit: int) -> Iterator[str]:
+    """Yield the text of `dedupver audit`: a line for each event up to a limit, and how many there are by reason."""
+    counted, shown = Counter[str](), list[dict[str, Any]]()
+    for row in found:
+        counted[row["reason"]] += 1
+        if len(shown) < limit:
+            shown.append(row | {name: _number(row[name]) for name in ("score", "threshold")})
+    if shown:
+        yield from columns([EVENT, *([row[name] for name in EVENT] for row in shown)])
+    if len(shown) < counted.total():
+        yield f"and {counted.total() - len(shown)} more: --limit shows them, --csv and --json all"
+    yield plain(summarized(counted))
+
+
+EVENT: Final = (
+    *("written", "action", "id", "reason", "representative", "method", "score", "threshold", "rule", "source", "label"),
+    *("decided_at", "job"),
+)
+
+
 def _change(row: dict[str, Any]) -> list[object]:
     return list((row | {name: _number(row[name]) for name in ("score", "threshold")}).values())
 
@@ -80,7 +102,7 @@ def explanation(found: query.Explanation) -> Iterator[str]:
     yield f"{plain(row['id'])}: {_verdict(row)}"
     yield from columns(_indented(_facts(row)))
     yield from _section("field by field", list(_fields(row, found.fields)))
-    yield from _section("history", [_event(event) for event in found.history])
+    yield from _section("history", [HISTORY, *(_event(event) for event in found.history)])
     yield from _section("rests on", [(plain(r["id"]), _verdict(r)) for r in found.chain])
     yield from _section(f"represents {len(found.represents)}", [(name,) for name in found.represents])
     yield from _section("what would change it", [(remedy,) for remedy in found.remedies])
@@ -215,8 +237,12 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
     )
 
 
+HISTORY: Final = ("version", "what it did", "action", "reason", "representative", "score", "threshold", "time", "job")
+
+
 def _event(row: dict[str, Any]) -> tuple[object, ...]:
-    return row["written"], row["action"], row["reason"], row["representative"], _number(row["score"]), row["decided_at"]
+    said = (row["written"], row["change"], row["action"], row["reason"], row["representative"])
+    return *said, _number(row["score"]), _number(row["threshold"]), row["decided_at"], row["job"]
 
 
 def _fields(decision: dict[str, Any], found: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
