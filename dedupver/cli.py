@@ -212,15 +212,17 @@ def diff(
     """Show which records differ between two versions.
 
     A record was added, is gone, was edited, dropped, restored, rehomed (dropped for another representative) or
-    quarantined.
+    quarantined; and each change has its cause: new data, a threshold, rules, a review, a representative that left or
+    moved.
     """
-    from dedupver import query, terminal  # noqa: PLC0415
+    from dedupver import causes, query, terminal  # noqa: PLC0415
     from dedupver.revision import at_revision  # noqa: PLC0415
 
     root = _root(context)
     _speak_of(root, old, new)
     with at_revision(root, old) as a, at_revision(root, new) as b:
-        changes = query.diff(a.live(query.COMPARED), b.live(query.COMPARED))
+        sides = causes.Side.of(a), causes.Side.of(b)
+    changes = causes.with_causes(query.diff(*(side.live for side in sides)), *sides)
     if as_json:
         sys.stdout.writelines(terminal.changes_json(changes))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.compute as pc
 
-from dedupver import query
+from dedupver import causes, query
 from dedupver.manifest import FILES
 from dedupver.plain import columns, plain
 from dedupver.trail import summary as summarized
@@ -50,6 +50,8 @@ def alignment(told: Mapping[str, Any], out: str) -> Iterator[str]:
 def changes(found: pa.Table, *, everything: bool = False) -> Iterator[str]:
     """Yield the text of `dedupver diff`: the counts, then a line for each change; new kept ones only if asked for."""
     yield ", ".join(f"{kind} {n}" for kind, n in query.count(found).items())
+    if found.num_rows and "cause" in found.column_names:
+        yield "causes: " + ", ".join(f"{cause} {n}" for cause, n in causes.count(found).items())
     # Kleene's logic, for the gone have no `after`
     plainly = pc.and_kleene(pc.equal(found["kind"], "added"), pc.equal(found["after"], "keep"))
     told = found if everything else found.filter(pc.invert(plainly))
@@ -86,7 +88,8 @@ def _change(row: dict[str, Any]) -> list[object]:
 def changes_json(found: pa.Table) -> Iterator[str]:
     """Yield the JSON of `dedupver diff` piece by piece, as `json.dumps(…, indent=1, sort_keys=True)` writes it."""
     flat = json.JSONEncoder(sort_keys=True, separators=(",\n   ", ": "))
-    yield '{\n "changes": ['
+    told = json.dumps(causes.count(found), indent=1, sort_keys=True).replace("\n", "\n ")
+    yield f'{{\n "causes": {told},\n "changes": ['
     comma = end = ""
     for batch in found.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():

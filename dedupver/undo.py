@@ -44,8 +44,10 @@ def undo(root: Path, names: Sequence[str], other: str | None = None) -> dict[str
         wanted = dict.fromkeys([row["representative"], *(each["id"] for each in droppers(mine))])
         if other is not None and other not in wanted:
             raise StateError(f"{other!r} does not drop {name!r}: {', '.join(map(repr, wanted))} do")
+        later = [each["id"] for each in followers(mine) if each["id"] not in wanted]
+        wanted |= dict.fromkeys(each for each in later if each in back)  # they come back as well, and are to stay
         added += [(name, its) for its in wanted if other in {None, its}]
-        follow[name] = [each["id"] for each in followers(mine) if each["id"] not in {*wanted, *back}]
+        follow[name] = [each for each in later if each not in wanted]
     there = {_pair(each): each.label for each in said}
     removed = [pair for pair in added if there.get(frozenset(pair)) == "same"]
     added = [pair for pair in added if there.get(frozenset(pair)) != "different"]

@@ -5,6 +5,7 @@ The rules are those of `resolve`, asked of every pair instead of in an order.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -80,17 +81,22 @@ def rivals(case: Case, settings: params.Dedup, row: int, also: Collection[int] =
     turn = np.empty(len(parts), np.int64)
     turn[in_order(case, settings, contents, parts)] = everyone
     conjunctions = [*rules.parse(settings, names, nodes.part_sets()), *rules.exact(nodes.part_sets())]
-    if captions.applies(names, settings):
-        conjunctions.append(captions.rule(names, settings))
     nothing = (np.empty(0, np.uint64), 0)
     evidence, _, _ = evidence_among(case, names, contents, nodes, conjunctions, nothing, dict.fromkeys(SCORED, 0.0))
     others = np.delete(everyone, row)
+    pictures = captions.pictures(parts, names) if captions.applies(names, settings) else np.full(len(parts), -1)
+    policy = captions.rule(names, settings).text if (pictures >= 0).any() else ""
     asked = _Asked(settings, list(names), evidence, parts[[row]].repeat(len(others), axis=0), parts[others])
     known = asked.known(list(names.values()))
     known |= {at: {} for at in np.flatnonzero(np.isin(others, list(also))).tolist() if at not in known}
     found = [
         asked.of(at, conjunctions, known[at], int(others[at]), before=bool(turn[others[at]] < turn[row]))
         for at in known
+    ]
+    same = (pictures[others] == pictures[row]) & (pictures[row] >= 0)  # captions of one picture, by the policy
+    found = [
+        dataclasses.replace(each, rule=each.rule or policy, away=None, near=None) if same[at] else each
+        for at, each in zip(known, found, strict=True)
     ]
     return sorted(found, key=lambda rival: (rival.rule is None, not rival.before, -rival.score, turn[rival.row]))
 
