@@ -126,7 +126,14 @@ class _Comparison:
             return self._arrival(now) or self._others()
         if kind == "restored":
             return self._departure(was) or self._others()
-        return self._departure(was) or self._arrival(now) or self._others()
+        return self._departure(was) or self._better(was, now) or self._others()
+
+    def _better(self, was: Row, now: Row) -> set[str]:
+        """Return why another is preferred to one that is still there: it is nearer, or the order has changed."""
+        found = self._arrival(now)
+        if (now["score"] or 0.0) >= (was["score"] or 0.0):
+            return found
+        return found | self._others() if self._others() else set()
 
     def _edited(self, was: Row, now: Row) -> set[str]:
         """Return why a record is read as something else: it is, or it is read in another way."""
