@@ -518,7 +518,8 @@ def _with_opposite(root: Path, log: Log, found: Explanation) -> Explanation:
     if found.decision["action"] not in {"keep", "drop"}:
         return found
     try:
-        opposite = remedies.opposite(found.decision, rivals_of(Project(root), log, found.decision["id"]))
+        rivals = rivals_of(Project(root), log, found.decision["id"], log.reviews())
+        opposite = remedies.opposite(found.decision, rivals)
     except ValidationError:
         return found
     words = remedies.in_words(found.decision, opposite, log.header["params"]["dedup"], log.header["version"])

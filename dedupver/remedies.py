@@ -81,7 +81,7 @@ def _of_dropped(
     if enough:
         yield f"{_bounds(enough, 'above')} keeps it as the others stand{frozen}"
     elif found["for"] and not joined:
-        yield "no threshold does: they hold the same content"
+        yield "no threshold does: they are alike to the last digit"
     if alone and alone != enough:
         yield f"{_bounds(alone, 'above')} keeps it whatever becomes of others that are dropped now{frozen}"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import params, reviews
+from dedupver import params
 from dedupver.index.joint import fit
 from dedupver.index.segment import Index
 from dedupver.manifest import EMPTY, latest
@@ -34,14 +34,14 @@ JUDGED: Final = ("id", "role", "parts", "bytes", *SIZES, "source", "split", "tim
 """What a record is judged by, and what became of it."""
 
 
-def rivals_of(project: Project, log: Log, name: str) -> list[dict[str, Any]]:
+def rivals_of(project: Project, log: Log, name: str, said: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
     """Return the records that resemble a live one, kept or dropped, those that drop it first.
 
-    Each with id, action, review (what people say of the two, or null), and the fields of `Rival`.
+    `said` is what people say of pairs: left, right and label. Each has id, action, review (its label, or null), and the
+    fields of `Rival`.
     """
-    given = params.Params.model_validate(log.header["params"])
-    index, every = Index.open(project.index), reviews.read(project.root / given.dedup.reviews)
-    said = [(each.left, each.right, each.label) for each in every if name in {each.left, each.right}]
+    given, index = params.Params.model_validate(log.header["params"]), Index.open(project.index)
+    said = [each for each in said if name in each[:2]]
     records = _around(log, index, given, name, said)
     case, ids = _case(project, records, index, given), records["id"].to_pylist()
     labels = {left if left != name else right: label for left, right, label in said}

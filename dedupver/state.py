@@ -6,6 +6,7 @@ Whether data was changed since, only `dvc status` and `dedupver check` can tell.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
@@ -179,14 +180,28 @@ def _killed(root: Path) -> str:
 
 
 def _way(root: Path) -> str:
-    """Return how to come by what was built from the params here: DVC has it, or it is yet to be built."""
+    """Return how to come by what is to be built from what is here: DVC has it, or it is yet to be built."""
     lock, given = root / "dvc.lock", root / "params.yaml"
     if not lock.is_file():
         return REBUILD
     stages = repository.plain_yaml(lock.read_text(encoding="utf-8"), "dvc.lock").get("stages", {})
     locked = stages.get("manifest", {}).get("params", {}).get(given.name, {})
     now = repository.plain_yaml(given.read_text(encoding="utf-8"), given.name) or {}
-    return FETCH if locked and all(_at(now, key) == value for key, value in locked.items()) else REBUILD
+    deps = [dep for stage in stages.values() for dep in stage.get("deps", [])]
+    same = all(_at(now, key) == value for key, value in locked.items()) and not any(_changed(root, dep) for dep in deps)
+    return FETCH if locked and same else REBUILD
+
+
+def _changed(root: Path, dep: Mapping[str, Any]) -> bool:
+    """Return whether an input is another than the one that was built from: reviews by their bytes, data by its .dvc."""
+    path = root / dep["path"]
+    if path.suffix == ".csv" and path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != dep.get("md5")
+    tracked = path.with_name(f"{path.name}.dvc")
+    if not tracked.is_file():
+        return False
+    outs = (repository.plain_yaml(tracked.read_text(encoding="utf-8"), tracked.name) or {}).get("outs", [])
+    return bool(outs) and dep.get("md5") != outs[0].get("md5")
 
 
 def _at(document: Mapping[str, Any], key: str) -> object:

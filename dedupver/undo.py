@@ -36,11 +36,13 @@ def undo(root: Path, names: Sequence[str], other: str | None = None) -> dict[str
     log, path = open_manifest(root / "manifest"), root / project.params.dedup.reviews
     said = reviews.read(path)
     rows = {name: _dropped(log, name) for name in dict.fromkeys(names)}
-    back = _coming_back(log, said) | set(rows)
+    back, heard = _coming_back(log, said) | set(rows), [(each.left, each.right, each.label) for each in said]
     added: list[tuple[str, str]] = []
     follow: dict[str, list[str]] = {}
     for name, row in rows.items():
-        mine = [{**each, "action": "keep"} if each["id"] in back else each for each in rivals_of(project, log, name)]
+        mine = [
+            {**each, "action": "keep"} if each["id"] in back else each for each in rivals_of(project, log, name, heard)
+        ]
         wanted = dict.fromkeys([row["representative"], *(each["id"] for each in droppers(mine))])
         if other is not None and other not in wanted:
             raise StateError(f"{other!r} does not drop {name!r}: {', '.join(map(repr, wanted))} do")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -242,10 +243,21 @@ def test_what_dvc_has_is_checked_out_rather_than_built(copy: Path) -> None:
     """Where dvc.lock tells of a build with these params, the line says so."""
     params = yaml.safe_load((copy / "params.yaml").read_text())
     locked = {"version": params["version"], "source.columns": params["source"]["columns"]}
-    store.write_json(copy / "dvc.lock", {"stages": {"manifest": {"params": {"params.yaml": locked}}}})
+    (copy / "reviews.csv").write_text("left,right,label\n")
+    deps = [{"path": "reviews.csv", "md5": ""}, {"path": "data/raw", "md5": "0.dir"}]
+    deps[0]["md5"] = hashlib.md5((copy / "reviews.csv").read_bytes()).hexdigest()
+    stages = {"manifest": {"params": {"params.yaml": locked}}, "dedup": {"deps": deps}}
+    store.write_json(copy / "dvc.lock", {"stages": stages})
+    store.write_json(copy / "data/raw.dvc", {"outs": [{"md5": "0.dir"}]})
     shutil.rmtree(copy / "index")
     with pytest.raises(StateError, match="index/ is missing: run `dvc checkout`, or `dvc pull`"):
         state.require_whole(copy)
+    for path, other in (("reviews.csv", "left,right,label\na,b,same\n"), ("data/raw.dvc", '{"outs": [{"md5": "1"}]}')):
+        before = (copy / path).read_text()
+        (copy / path).write_text(other)
+        with pytest.raises(StateError, match="index/ is missing: run `dvc repro`"):
+            state.require_whole(copy)
+        (copy / path).write_text(before)
     repository.assign(copy / "params.yaml", {"source.columns.id": "name"})
     with pytest.raises(StateError, match="index/ is missing: run `dvc repro`"):
         state.require_whole(copy)

@@ -56,10 +56,9 @@ class _Pair(NamedTuple):
         return self.equal or any(score >= at_least for _, at_least, score in self.scores.values())
 
     def away(self) -> Bounds | None:
-        """Return above what the settings must be for this not to hold."""
-        if self.equal:
-            return None
-        return {setting: score for setting, at_least, score in self.scores.values() if score >= at_least}
+        """Return above what the settings must be for this not to hold; None: no setting can be."""
+        found = {setting: score for setting, at_least, score in self.scores.values() if score >= at_least}
+        return None if self.equal or max(found.values(), default=0.0) >= 1 else found
 
     def near(self) -> Bounds | None:
         """Return at what the setting that lacks least must be for this to hold."""
