@@ -43,7 +43,7 @@ def opposite(decision: Mapping[str, Any], rivals: Sequence[Rival]) -> dict[str, 
     kept = [each for each in rivals if each["action"] == "keep"]
     near = [each for each in kept if each["near"] and each["review"] is None]
     return {
-        "nearest": sorted(near, key=lambda each: (-max(each["known"].values()), each["id"]))[:SHOWN],
+        "nearest": sorted(near, key=lambda each: (-min(each["near"].values()), each["id"]))[:SHOWN],
         "parted": [each for each in kept if each["rule"] and each["review"] == "different"],
         "together": [each for each in kept if each["rule"] and each["review"] is None],
     }

@@ -53,19 +53,21 @@ class _Pair(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        return self.equal or any(score >= at_least for _, at_least, score in self.scores.values())
+        return self.equal or any(score >= _f32(at_least) for _, at_least, score in self.scores.values())
 
     def away(self) -> Bounds | None:
         """Return above what the settings must be for this not to hold; None: no setting can be."""
-        found = {setting: score for setting, at_least, score in self.scores.values() if score >= at_least}
-        return None if self.equal or max(found.values(), default=0.0) >= 1 else found
+        found = {setting: score for setting, at_least, score in self.scores.values() if score >= _f32(at_least)}
+        if self.equal or max(found.values(), default=0.0) >= 1:
+            return None
+        return {setting: _at_least(score) for setting, score in found.items()}
 
     def near(self) -> Bounds | None:
         """Return at what the setting that lacks least must be for this to hold."""
         if self.holds:
             return {}
         known = [(at_least - score, setting, score) for setting, at_least, score in self.scores.values() if score > 0]
-        return {setting: score for _, setting, score in [min(known)]} if known else None
+        return {setting: _at_most(score) for _, setting, score in [min(known)]} if known else None
 
 
 def rivals(case: Case, settings: params.Dedup, row: int, also: Collection[int] = ()) -> list[Rival]:
@@ -165,7 +167,7 @@ class _Asked:
     def _terms(self, rule: Rule, at: int) -> Iterator[_Pair]:
         for term in rule.terms:
             scores = {
-                kind: (self._setting(rule, term, kind), at_least, _rounded(self.score(kind, term.part, term.other)[at]))
+                kind: (self._setting(rule, term, kind), at_least, float(self.score(kind, term.part, term.other)[at]))
                 for kind, at_least in term.at_least.items()
             }
             yield _Pair(term.across is None and bool(self._equal(term.part, term.part)[at]), scores)
@@ -190,6 +192,21 @@ class _Asked:
 def _rounded(score: np.float32) -> float:
     """Undo what float32 does to a score: 0.8 became 0.800000012."""
     return round(float(score), 6)
+
+
+def _f32(value: float) -> float:
+    """Return a threshold as scores are compared with it."""
+    return float(np.float32(value))
+
+
+def _at_least(score: float) -> float:
+    """Return a score with six digits that is not below it."""
+    return _rounded(np.float32(score)) if _f32(_rounded(np.float32(score))) >= score else round(score + 1e-6, 6)
+
+
+def _at_most(score: float) -> float:
+    """Return a score with six digits that is not above it."""
+    return _rounded(np.float32(score)) if _f32(_rounded(np.float32(score))) <= score else round(score - 1e-6, 6)
 
 
 def _joined(one: Bounds | None, other: Bounds | None, *, least: bool = False) -> Bounds | None:
