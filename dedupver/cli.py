@@ -281,6 +281,7 @@ def audit(  # noqa: PLR0913, PLR0917 - each is an option
     from collections import Counter  # noqa: PLC0415
 
     from dedupver import terminal, trail  # noqa: PLC0415
+    from dedupver.plain import plain  # noqa: PLC0415
     from dedupver.revision import at_revision  # noqa: PLC0415
 
     root, counted = _root(context), Counter[str]()
@@ -292,7 +293,7 @@ def audit(  # noqa: PLR0913, PLR0917 - each is an option
             sys.stdout.writelines(trail.as_json(found, limit))
         elif as_csv:
             sys.stdout.writelines(trail.as_csv(found, limit, counted))
-            _say([terminal.plain(trail.summary(counted))])
+            _say([plain(trail.summary(counted))])
         else:
             _say(terminal.trail(found, terminal.LISTED if limit is None else limit), err=False)
 
@@ -314,7 +315,7 @@ def undo(
     """
     from dedupver import undo as undoing  # noqa: PLC0415
     from dedupver.params import load  # noqa: PLC0415
-    from dedupver.terminal import plain  # noqa: PLC0415
+    from dedupver.plain import plain  # noqa: PLC0415
 
     root = _root(context)
     found = (undoing.redo if redo else undoing.undo)(root, records, other)
