@@ -32,7 +32,7 @@ else of `dedup` in params; `reading`: what says how records are read."""
 READ: Final = (*COMPARED, "evidence", "rule")
 """The columns of DECISION that the causes need."""
 
-NOT_READING: Final = frozenset({"version", "match", "dedup", "manifest", "split", "card"})
+NOT_READING: Final = frozenset({"version", "match", "dedup", "gates", "manifest", "split", "card"})
 """The sections of params that say nothing of how a record is read."""
 
 Row = dict[str, Any]
