@@ -6,7 +6,7 @@ those who had been dropped for one who is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Pair = frozenset[str]
 
-ORDERED: list[str] = ["id", "role", "bytes", *SIZES, "source", "split", "time", "quality"]
+ORDERED: Final = ["id", "role", "bytes", *SIZES, "source", "split", "time", "quality"]
 """What says which of two records goes first."""
 
 
