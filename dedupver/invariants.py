@@ -237,7 +237,7 @@ def _claims(said: pa.ChunkedArray, kind: str, names: Mapping[str, str]) -> tuple
 
 
 def _never_evicted(version: Version) -> Iterator[Finding]:
-    """Check that what the base kept stays, unless it left, was edited or spoken of, fails a rule, or all is rejudged."""
+    """Check that what the base kept stays, unless it left, was edited or reviewed, fails a rule, or all is rejudged."""
     if version.settings.history == "rejudge":
         return
     at = version.find(version.base["id"])

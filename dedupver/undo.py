@@ -86,7 +86,7 @@ def _dropped(log: Log, name: str) -> dict[str, Any]:
     words = {
         "keep": "it is kept: there is nothing to undo",
         "gone": "it left the source: put it back there",
-        "quarantine": f"it can't be read ({row['reason']}): mend {row['path']}",
+        "quarantine": f"it is in quarantine ({row['reason']}): mend {row['path']}",
     }
     if row["action"] in words:
         raise StateError(f"{name!r} is not dropped: {words[row['action']]}")

@@ -177,7 +177,7 @@ def whom(root: Path) -> dict[str, str]:
     ("name", "words"),
     [
         ("a", "'a' is not dropped: it is kept"),
-        ("q", "'q' is not dropped: it can't be read"),
+        ("q", "'q' is not dropped: it is in quarantine"),
         ("left", "'left' is not dropped: it left the source: put it back there"),
         ("nobody", "no record 'nobody'"),
     ],
