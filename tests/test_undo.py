@@ -11,7 +11,7 @@ import projects
 import pytest
 from typer.testing import CliRunner
 
-from dedupver import cli, query, reviews, versions
+from dedupver import cli, pipeline, query, reviews, versions
 from dedupver.check import check
 from dedupver.manifest import open_manifest
 from dedupver.repository import assign, dvc, git
@@ -52,7 +52,7 @@ def copy(two: Path, tmp_path: Path) -> Path:
 
 def again(root: Path) -> dict[str, str | None]:
     """Judge again; return whom each record goes for, None for the kept, once `check` has found nothing."""
-    projects.build(root, "dedup", "manifest")
+    projects.build(root, *pipeline.STAGES[pipeline.STAGES.index("dedup") :])
     assert check(root) == []
     return {
         name: row["representative"] for name, row in projects.decisions(root).items() if row["action"] != "quarantine"
