@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +13,8 @@ import pyarrow.compute as pc
 from dedupver import params, store
 from dedupver.divided import divided
 from dedupver.history.unread import apart
-from dedupver.invariants import INVARIANTS, RESTORE, Finding, Version, equal, evidence
-from dedupver.manifest import EMPTY, open_manifest
+from dedupver.invariants import INVARIANTS, REBUILD, RESTORE, Finding, Version, equal, evidence
+from dedupver.manifest import ANEW, EMPTY, audit, job_of, open_manifest, told
 from dedupver.project import UNREAD, brought
 from dedupver.published import difference, published
 from dedupver.records.samples import Folders
@@ -43,7 +44,7 @@ def check(root: Path) -> list[Finding]:
     if any(finding.subject == "manifest" for finding in damaged):
         return damaged
     version = _open(root, {finding.subject for finding in damaged})
-    checks = [_lineage, *INVARIANTS, _published]
+    checks = [_lineage, _append_only, _trail, *INVARIANTS, _published]
     if "index" not in {finding.subject for finding in damaged}:
         checks.append(evidence)
     if not {"index", "splits", "base/splits"} & {finding.subject for finding in damaged}:
@@ -74,7 +75,7 @@ def _open(root: Path, damaged: set[str]) -> Version:
     live = base.live(READ)
     read = RECORD.empty_table() if PRINTS in damaged else _read(root, log, base)
     kept = live.filter(pc.equal(live["action"], "keep"))
-    return Version(root, log, log.live(READ), kept, read.select(WHERE))
+    return Version(root, log, log.live(READ), kept, read.select(WHERE), base.reviews())
 
 
 def _read(root: Path, log: Log, base: Log) -> pa.Table:
@@ -116,6 +117,32 @@ def _lineage(version: Version) -> Iterator[Finding]:
     for name, digest in stated.items():
         if not (root / name).is_file() or store.sha256_file(root / name) != digest:
             yield Finding("lineage", name, f"is not what the manifest was written for ({digest[:12]}…)", RESTORE)
+
+
+def _append_only(version: Version) -> Iterator[Finding]:
+    """Check that what earlier versions wrote is, byte for byte, what the base has of them."""
+    if not _base_is_parent(version.root, version.log) or version.log.sealed is None:
+        return
+    listing = version.root / "base" / "manifest" / store.LISTING
+    before = store.read_json(listing)["sha256"] if listing.is_file() else {}
+    for name in sorted(before.keys() - ANEW):
+        if before[name] != version.log.sealed.sha256.get(name):
+            yield Finding("append_only", f"manifest/{name}", "is not what the version before wrote", RESTORE)
+
+
+def _trail(version: Version) -> Iterator[Finding]:
+    """Check that the audit trail tells what the tables tell, and the names of the runs."""
+    header, sealed = version.log.header, version.log.sealed
+    jobs = header.get("jobs", {})  # earlier releases named none
+    if jobs.get(header["version"], job_of(header)) != job_of(header):
+        yield Finding("audit", "manifest.json", "its job is not that of its inputs", REBUILD)
+    for volume in version.log.volumes:
+        digest = hashlib.sha256()
+        for line in audit(told(volume), jobs.get(volume.version)):
+            digest.update(line.encode())
+        name = f"{volume.version}.audit.jsonl"
+        if sealed is not None and sealed.sha256.get(name) != digest.hexdigest():
+            yield Finding("audit", f"manifest/{name}", "is not what the tables of the version tell", RESTORE)
 
 
 def _published(version: Version) -> Iterator[Finding]:

@@ -16,6 +16,9 @@ from dedupver.review.cli import app as review
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dedupver.manifest import Log
+    from dedupver.query import Explanation
+
 HELP: Final = """Versions of a clean dataset: each deduplicated against itself and all before it, each drop explained.
 
 DVC runs the pipeline (`dvc repro`); these commands open versions and answer questions about them.
@@ -209,15 +212,17 @@ def diff(
     """Show which records differ between two versions.
 
     A record was added, is gone, was edited, dropped, restored, rehomed (dropped for another representative) or
-    quarantined.
+    quarantined; and each change has its cause: new data, a threshold, rules, a review, a representative that left or
+    moved.
     """
-    from dedupver import query, terminal  # noqa: PLC0415
+    from dedupver import causes, query, terminal  # noqa: PLC0415
     from dedupver.revision import at_revision  # noqa: PLC0415
 
     root = _root(context)
     _speak_of(root, old, new)
     with at_revision(root, old) as a, at_revision(root, new) as b:
-        changes = query.diff(a.live(query.COMPARED), b.live(query.COMPARED))
+        sides = causes.Side.of(a), causes.Side.of(b)
+    changes = causes.with_causes(query.diff(*(side.live for side in sides)), *sides)
     if as_json:
         sys.stdout.writelines(terminal.changes_json(changes))
     else:
@@ -233,7 +238,8 @@ def explain(
 ) -> None:
     """Show why a record is kept or dropped.
 
-    Its history, its representative, the scores, the rule, and what would change the decision.
+    What each version did to it, its representative, the scores, the rule, and what would have to change for the
+    opposite: of the version here that is asked of the index, for every record that resembles it.
     """
     from dedupver import query, terminal  # noqa: PLC0415
     from dedupver.revision import at_revision  # noqa: PLC0415
@@ -242,9 +248,79 @@ def explain(
     _speak_of(root, revision)
     with at_revision(root, revision) as log:
         found = query.explain(log, record)
+        if revision == "workspace" and (root / "index").is_dir():
+            found = _with_opposite(root, log, found)
     if revision == "workspace" and found.chain:
         found = dataclasses.replace(found, fields=_fields(root, found.decision, found.chain[0]))
     _answer(dataclasses.asdict(found), terminal.explanation(found), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver audit --since v3 --source camera-2 --action drop")
+def audit(  # noqa: PLR0913, PLR0917 - each is an option
+    context: typer.Context,
+    since: Annotated[str | None, typer.Option(metavar="VERSION", help="The first version to tell of.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="VERSION", help="The last.")] = None,
+    action: Annotated[str | None, typer.Option(metavar="WORD", help="drop, restore, quarantine or gone.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="WORD", help="Such as near_duplicate_of.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="WORD", help="Such as minhash, phash, sha256, review.")] = None,
+    representative: Annotated[str | None, typer.Option(metavar="ID", help="Dropped for this record.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Records of this source.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="NAME", help="Records with this label.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="List so many at most; as text 20 by default, else all.")
+    ] = None,
+    revision: Annotated[str, typer.Option("--rev", metavar="REV", help="The git revision to ask.")] = "workspace",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List removals and restorations of all versions.
+
+    With the reason, the representative, method, scores, threshold, rule, version, time and job of each, the oldest
+    first; and how many there are by reason.
+    """
+    from collections import Counter  # noqa: PLC0415
+
+    from dedupver import terminal, trail  # noqa: PLC0415
+    from dedupver.plain import plain  # noqa: PLC0415
+    from dedupver.revision import at_revision  # noqa: PLC0415
+
+    root, counted = _root(context), Counter[str]()
+    asked = trail.Asked(since, until, action, reason, method, representative, source, label)
+    _speak_of(root, revision)
+    with at_revision(root, revision) as log:
+        found = trail.events(log, asked)
+        if as_json:
+            sys.stdout.writelines(trail.as_json(found, limit))
+        elif as_csv:
+            sys.stdout.writelines(trail.as_csv(found, limit, counted))
+            _say([plain(trail.summary(counted))])
+        else:
+            _say(terminal.trail(found, terminal.LISTED if limit is None else limit), err=False)
+
+
+@app.command(epilog="Example: dedupver undo photos/0042.jpg")
+def undo(
+    context: typer.Context,
+    records: Annotated[list[str], typer.Argument(metavar="ID...", help="Dropped records.")],
+    other: Annotated[
+        str | None, typer.Option("--from", metavar="REP", help="Tell them apart from this record alone.")
+    ] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Take back what undo wrote of them.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a drop back, by a review that the next run hears.
+
+    Each record is called different from every kept one that drops it under the present rules. `dvc repro` restores it,
+    also where an earlier version had dropped it.
+    """
+    from dedupver import undo as undoing  # noqa: PLC0415
+    from dedupver.params import load  # noqa: PLC0415
+    from dedupver.plain import plain  # noqa: PLC0415
+
+    root = _root(context)
+    found = (undoing.redo if redo else undoing.undo)(root, records, other)
+    lines = undoing.told(found, load(root / "params.yaml").dedup.reviews)
+    _answer(found, map(plain, lines), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver show --rev v1 --json")
@@ -430,6 +506,25 @@ def _speak_of(root: Path, *revisions: str) -> None:
 def _repository() -> Path:
     here = Path.cwd()
     return next((folder for folder in [here, *here.parents] if (folder / ".git").exists()), here)
+
+
+def _with_opposite(root: Path, log: Log, found: Explanation) -> Explanation:
+    """Return what would have to change, from the index: of one that was built with params that are known here."""
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from dedupver import remedies  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+    from dedupver.rivals import rivals_of  # noqa: PLC0415
+
+    if found.decision["action"] not in {"keep", "drop"}:
+        return found
+    try:
+        rivals = rivals_of(Project(root), log, found.decision["id"], log.reviews())
+        opposite = remedies.opposite(found.decision, rivals)
+    except ValidationError:
+        return found
+    words = remedies.in_words(found.decision, opposite, log.header["params"]["dedup"], log.header["version"])
+    return dataclasses.replace(found, opposite=opposite, remedies=words)
 
 
 def _fields(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict[str, Any]]:

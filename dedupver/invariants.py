@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import params, reviews, store
+from dedupver import params, store
 from dedupver.digests import Rows, laid_out, numbered, of_parts, parts_in
 from dedupver.index.joint import fit
 from dedupver.index.segment import Index
@@ -21,7 +21,7 @@ from dedupver.query import evidence_of, parts_of
 from dedupver.schema import DECISION, EVIDENCE, INVALID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dedupver.manifest import Log
@@ -57,6 +57,7 @@ class Version:
     live: pa.Table
     base: pa.Table  # the records the base kept; empty where `base/` is not this version's parent
     read: pa.Table  # what the fingerprint stage read for this version; empty where that is not here
+    said_before: Sequence[tuple[str, str, str]] = ()  # what people had said at the base
 
     @functools.cached_property
     def settings(self) -> params.Dedup:
@@ -236,12 +237,13 @@ def _claims(said: pa.ChunkedArray, kind: str, names: Mapping[str, str]) -> tuple
 
 
 def _never_evicted(version: Version) -> Iterator[Finding]:
-    """Check that what the base kept stays, unless it left, was edited, fails a rule, or all was judged again."""
+    """Check that what the base kept stays, unless it left, was edited or reviewed, fails a rule, or all is rejudged."""
     if version.settings.history == "rejudge":
         return
     at = version.find(version.base["id"])
     stays = version.kept | pc.is_in(version.live["reason"], pa.array(INVALID)).to_numpy()
     evicted = (at >= 0) & ~version.changed(version.base, at) & ~np.append(stays, np.True_)[at]
+    evicted &= ~pc.is_in(version.base["id"], pa.array(sorted(_judged_again(version)), pa.string())).to_numpy()
     for row in version.live.take(pa.array(at[evicted])).select(["id", "action"]).to_pylist():
         yield Finding("evicted", row["id"], f"kept in the base, now {row['action']}", REBUILD)
 
@@ -292,8 +294,15 @@ def _judged(version: Version) -> Mask:
 
 
 def _reviewed(version: Version) -> set[frozenset[str]]:
-    said = reviews.read(version.root / version.settings.reviews)
-    return {frozenset((each.left, each.right)) for each in said if each.label == "different"}
+    return {frozenset(pair) for *pair, label in version.log.reviews() if label == "different"}
+
+
+def _judged_again(version: Version) -> set[str]:
+    """Return the published that a person joined to another, or no longer parts from it: who may go for that."""
+    now, before = set(version.log.reviews()), set(version.said_before)
+    return {name for left, right, label in now if label == "same" for name in (left, right)} | {
+        name for left, right, label in before - now if label == "different" for name in (left, right)
+    }
 
 
 INVARIANTS: Final[tuple[Callable[[Version], Iterable[Finding]], ...]] = (

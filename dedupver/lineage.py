@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dedupver import params, repository, store
 from dedupver.invariants import Finding
-from dedupver.manifest import HEADER, READ, Log, open_manifest
+from dedupver.manifest import ANEW, Log, open_manifest
 from dedupver.replay import Released, history
 from dedupver.revision import fetch
 from dedupver.schema import DedupverError, StateError
@@ -171,7 +171,7 @@ def _chained(commit: _Commit, log: Log, before: tuple[Link, Log] | None) -> Iter
         said = f"its parent is {parent['version']} ({parent['manifest'][:12]}…)"
         yield commit.finding("parent", f"{said}, before it is {link.version} ({str(link.manifest)[:12]}…)", REPLAY)
     old, new = (each.sealed.sha256 if each.sealed else {} for each in (earlier, log))
-    changed = [name for name, digest in old.items() if name not in {HEADER, READ} and new.get(name) != digest]
+    changed = [name for name, digest in old.items() if name not in ANEW and new.get(name) != digest]
     for name in changed:
         yield commit.finding("append", f"{name} is no longer what {link.version} wrote", REPLAY)
 

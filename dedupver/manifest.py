@@ -7,6 +7,7 @@ it, and never change again, so that `dvc diff` names the version and stores noth
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import links, store
-from dedupver.schema import DECISION, FORMAT, MOVED
+from dedupver.schema import DECISION, FORMAT, MOVED, REVIEW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 Mask = npt.NDArray[np.bool_]
@@ -38,6 +39,15 @@ FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", 
 
 READ: Final = "read.json"
 """What of tables was read, for the next version (records.earlier)."""
+
+REVIEWS: Final = "reviews.parquet"
+"""What people said of pairs when this version was judged (schema REVIEW)."""
+
+ANEW: Final = frozenset({HEADER, READ, REVIEWS})
+"""The files that each version writes anew; all others are the log, to which it adds."""
+
+RUN: Final = ("version", "parent", "mode", "digests", "params", "tools")
+"""What of the header names the run: all that it was given, and nothing that came of it."""
 
 PLACES: Final = "moved"
 """The file of records that merely moved (schema MOVED)."""
@@ -137,6 +147,13 @@ class Log:
                 found = found.set_column(found.schema.get_field_index(name), DECISION.field(name), now)
         return found
 
+    def reviews(self) -> list[tuple[str, str, str]]:
+        """Return what people said of pairs when the newest version was judged: left, right and label of each."""
+        if self.sealed is None or REVIEWS not in self.sealed.sha256:  # earlier releases did not write it down
+            return []
+        table = store.read_table(self.sealed.file(REVIEWS), REVIEW)
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
     def place(self, name: str) -> dict[str, Any]:
         """Return path, row and version of one record, as the newest version has it; empty if none names it."""
         where, moved = pc.field("id") == name, dict[str, Any]()
@@ -224,37 +241,50 @@ def write(out: Path, base: Log, prints: store.Sealed, decided: store.Sealed, hea
 
     Of what was read `prints` tells. Returns the digests of the files that are linked, by name.
     """
-    version = header["version"]
-    before = [name for name in base.sealed.sha256 if name not in {HEADER, READ}] if base.sealed else []
+    version, job = header["version"], job_of(header)
+    before = [name for name in base.sealed.sha256 if name not in ANEW] if base.sealed else []
     shared = base.sealed.share(before, out) if base.sealed else {}
     files = {f"{version}.{name}.parquet": (decided, f"{name}.parquet") for name in (*FILES.values(), PLACES)}
-    for target, (sealed, name) in {**files, READ: (prints, READ)}.items():
+    for target, (sealed, name) in {**files, READ: (prints, READ), REVIEWS: (decided, REVIEWS)}.items():
         links.link(sealed.file(name), out / target, "share")
         shared[target] = sealed.sha256[name]
     with (
         store.replacing(out / f"{version}.audit.jsonl") as trail,
-        trail.open("w", encoding="utf-8", newline="") as told,
+        trail.open("w", encoding="utf-8", newline="") as lines,
     ):
-        told.writelines(audit(_told(decided)))
+        lines.writelines(audit(told(Volume(version, lambda name: decided.file(f"{name}.parquet"))), job))
     versions = [*(v for v in base.versions if v != version), version]
-    store.write_json(out / HEADER, {**header, "format": FORMAT, "versions": versions})
+    jobs = {**base.header.get("jobs", {}), version: job}
+    store.write_json(out / HEADER, {**header, "format": FORMAT, "versions": versions, "jobs": jobs})
     return shared
 
 
-def _told(decided: store.Sealed) -> pa.Table:
-    """Return the events that the audit trail tells, sorted by id: removals, restorations and quarantines."""
+def job_of(header: Mapping[str, Any]) -> str:
+    """Return the name of the run that made a version: 16 hex digits of the digest of all that it was given.
+
+    No host and no time is in it: the same run on the same inputs, wherever and whenever, has the same name.
+    """
+    given = {name: header.get(name) for name in RUN}
+    return hashlib.sha256(store.canonical_json(given)).hexdigest()[:16]
+
+
+def told(volume: Volume) -> pa.Table:
+    """Return the events of a version that its audit trail tells (columns AUDIT), sorted by id.
+
+    Those are removals, restorations and quarantines, and who is gone.
+    """
     restored = pc.field("reason") == "restored"
     files = {name: restored if action == "keep" else None for action, name in FILES.items()}
-    tables = (store.read_table(decided.file(f"{n}.parquet"), DECISION, AUDIT, where) for n, where in files.items())
-    return pa.concat_tables(tables).sort_by("id")
+    return pa.concat_tables(volume.read(name, AUDIT, where) for name, where in files.items()).sort_by("id")
 
 
-def audit(told: pa.Table) -> Iterator[str]:
-    """Give one line of JSON for each event (columns of AUDIT), a batch at a time."""
-    for batch in told.select(AUDIT).to_batches(max_chunksize=10_000):
+def audit(events: pa.Table, job: str | None = None) -> Iterator[str]:
+    """Give one line of JSON for each event (columns of AUDIT, and the job), a batch at a time."""
+    for batch in events.select(AUDIT).to_batches(max_chunksize=10_000):
+        columns = {name: _json(batch[name]) for name in AUDIT} | ({"job": _WORD(job)} if job else {})
         pieces: list[pa.Array | str] = []
-        for name in sorted(AUDIT):
-            pieces += [", " if pieces else "{", f'"{name}": ', _json(batch[name])]
+        for name in sorted(columns):
+            pieces += [", " if pieces else "{", f'"{name}": ', columns[name]]
         yield from pc.binary_join_element_wise(*pieces, "}\n", "").to_pylist()
 
 

@@ -44,6 +44,7 @@ from dedupver.schema import (
     RECALL,
     REPEATED,
     REPORTED,
+    REVIEW,
     SHARED,
     DedupverError,
     GateError,
@@ -322,7 +323,10 @@ def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tu
 
     given = project.params
     present = history.quarantine(history.assemble(*project.read(), base, given), project.invalid())
-    decided = history.decide(present, index, said(project), given)
+    heard = said(project)
+    columns = zip(*heard, strict=True) if heard else ((), (), ())
+    store.write_table(out / manifest.REVIEWS, pa.table(list(columns), schema=REVIEW), REVIEW)
+    decided = history.decide(present, index, history.Said(heard, base.reviews()), given)
     with contextlib.ExitStack() as files:
         write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
         write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
@@ -410,6 +414,7 @@ def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:
         "digests": {
             "index": store.sha256_file(project.index / store.LISTING),
             "source": store.sha256_file(project.build / "fingerprint" / store.LISTING),
+            "reviews": store.Sealed(project.build / "dedup").sha256[manifest.REVIEWS],
         },
         "params": given.deciding(),
         "tools": {"dedupver": __version__, "pyarrow": pa.__version__},

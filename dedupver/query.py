@@ -55,13 +55,12 @@ class Explanation:
     """Why a record is where it is. Rows are those of the schema DECISION, digests in hex."""
 
     decision: dict[str, Any]
-    history: list[
-        dict[str, Any]
-    ]  # every row of the record, oldest first, with `written`: the version whose files hold it
+    history: list[dict[str, Any]]  # every row of the record, oldest first; see `explain`
     chain: list[dict[str, Any]]  # the representative's row, then its own representative's, and so on
     represents: list[str]  # the ids of those dropped for it
     remedies: list[str]  # what would change the decision
     fields: list[dict[str, Any]] = field(default_factory=list)  # of rows of tables: compared.beside
+    opposite: dict[str, Any] = field(default_factory=dict)  # where the index is here: remedies.opposite
 
 
 def diff(old: pa.Table, new: pa.Table) -> pa.Table:
@@ -92,18 +91,51 @@ def count(changes: pa.Table) -> dict[str, int]:
 def explain(log: Log, name: str) -> Explanation:
     """Return the whole history of a record and what it rests on.
 
-    Raises DedupverError with the nearest ids where the manifest knows none of that name.
+    Each event has beside its decision `written`, the version whose files hold it, `job`, the run that wrote it (null:
+    by an earlier release), and `change`, one of EVENTS. Raises DedupverError with the nearest ids where the manifest
+    knows none of that name.
     """
-    history = [
-        {**row, "written": version}
-        for version in log.versions
-        for row in _readable(log.of_version(version, where=pc.field("id") == name))
-    ]
+    history: list[dict[str, Any]] = []
+    jobs = log.header.get("jobs", {})
+    for version in log.versions:
+        for row in _readable(log.of_version(version, where=pc.field("id") == name)):
+            change = _event(history[-1] if history else None, row)
+            history.append({**row, "written": version, "job": jobs.get(version), "change": change})
     if not history:
         raise DedupverError(_unknown(log, name))
     decision = history[-1]
     represents = _represented(log, name) if decision["action"] == "keep" else []
     return Explanation(decision, history, _chain(log, decision), represents, _remedies(decision, log.header))
+
+
+EVENTS: Final = (
+    *(
+        "brought",
+        "brought back",
+        "gone",
+        "quarantined",
+        "edited",
+        "dropped",
+        "restored",
+        "moved to another",
+        "told anew",
+    ),
+)
+"""What a version can have done to a record: `moved to another` representative; `told anew` with other attributes."""
+
+
+def _event(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    """Return what happened to a record between two of its rows."""
+    if now["action"] in {"gone", "quarantine"}:
+        return {"gone": "gone", "quarantine": "quarantined"}[now["action"]]
+    if before is None or before["action"] == "gone":
+        return "brought" if before is None else "brought back"
+    contents = [sorted((part["part"], part["content"]) for part in row["parts"]) for row in (before, now)]
+    if contents[0] != contents[1]:
+        return "edited"
+    if before["action"] != now["action"]:
+        return {"drop": "dropped", "keep": "restored"}[now["action"]]
+    return "moved to another" if before["representative"] != now["representative"] else "told anew"
 
 
 def show(log: Log) -> dict[str, Any]:

@@ -6,15 +6,16 @@ Whether data was changed since, only `dvc status` and `dedupver check` can tell.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from dedupver import params, repository, store
-from dedupver.manifest import FILES, HEADER, open_manifest
+from dedupver import params, repository, reviews, store
+from dedupver.manifest import FILES, HEADER, REVIEWS, open_manifest
 from dedupver.project import running
 from dedupver.repository import dvc
-from dedupver.schema import StateError
+from dedupver.schema import SourceError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,16 +57,17 @@ def require_whole(root: Path) -> dict[str, Any]:
     return log.header
 
 
-def require_built(root: Path) -> dict[str, Any]:
+def require_built(root: Path, *, reviewed: bool = True) -> dict[str, Any]:
     """Return the header of the version in the workspace: one finished version, built from the params that lie there.
 
-    Raises StateError that says how to go on.
+    And from what people say of pairs now, unless that is no matter (`reviewed`). Raises StateError that says how to
+    go on.
     """
     header = require_whole(root)
     missing = next((name for name in (*BUILT, "clean") if not (root / name).is_dir()), None)
     if missing:
         raise StateError(f"{missing}/ is missing: {_way(root)}")
-    if edited := _edited(root, header):
+    if edited := _edited(root, header, reviewed=reviewed):
         raise StateError(f"{edited}: {_way(root)}")
     return header
 
@@ -134,8 +136,8 @@ def _unrelated(root: Path, header: Mapping[str, Any]) -> Iterator[str]:
         yield f"base/ is not the {name} that manifest/ was written for"
 
 
-def _edited(root: Path, header: Mapping[str, Any]) -> str | None:
-    """Return in words how params.yaml differs from the params that a version was built with; None: it does not."""
+def _edited(root: Path, header: Mapping[str, Any], *, reviewed: bool = True) -> str | None:
+    """Return in words how params and reviews differ from those that a version was built with; None: they do not."""
     now = params.load(root / "params.yaml").deciding()
     name, is_now = header["version"], now["version"]["name"]
     if name != is_now:
@@ -147,9 +149,21 @@ def _edited(root: Path, header: Mapping[str, Any]) -> str | None:
     here, there = _flat(now), _flat(then)
     keys = [key for key in sorted(here.keys() | there.keys()) if here.get(key) != there.get(key)]
     if not keys:
-        return None
+        return _reviewed(root, now["dedup"]["reviews"], name) if reviewed else None
     more = f" (and {len(keys) - 1} keys more differ)" if len(keys) > 1 else ""
     return f"params.yaml says {keys[0]}: {here.get(keys[0])}, {name} was built with {there.get(keys[0])}{more}"
+
+
+def _reviewed(root: Path, file: str, version: str) -> str | None:
+    """Return in words that people say something else of pairs than they did when a version was built."""
+    log = open_manifest(root / "manifest")
+    if log.sealed is None or REVIEWS not in log.sealed.sha256:
+        return None
+    try:
+        now = [(each.left, each.right, each.label) for each in reviews.read(root / file)]
+    except SourceError as error:
+        return f"{file} can't be read ({error})"
+    return None if now == log.reviews() else f"{file} was edited since {version} was built"
 
 
 def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -166,14 +180,28 @@ def _killed(root: Path) -> str:
 
 
 def _way(root: Path) -> str:
-    """Return how to come by what was built from the params here: DVC has it, or it is yet to be built."""
+    """Return how to come by what is to be built from what is here: DVC has it, or it is yet to be built."""
     lock, given = root / "dvc.lock", root / "params.yaml"
     if not lock.is_file():
         return REBUILD
     stages = repository.plain_yaml(lock.read_text(encoding="utf-8"), "dvc.lock").get("stages", {})
     locked = stages.get("manifest", {}).get("params", {}).get(given.name, {})
     now = repository.plain_yaml(given.read_text(encoding="utf-8"), given.name) or {}
-    return FETCH if locked and all(_at(now, key) == value for key, value in locked.items()) else REBUILD
+    deps = [dep for stage in stages.values() for dep in stage.get("deps", [])]
+    same = all(_at(now, key) == value for key, value in locked.items()) and not any(_changed(root, dep) for dep in deps)
+    return FETCH if locked and same else REBUILD
+
+
+def _changed(root: Path, dep: Mapping[str, Any]) -> bool:
+    """Return whether an input is another than the one that was built from: reviews by their bytes, data by its .dvc."""
+    path = root / dep["path"]
+    if path.suffix == ".csv" and path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != dep.get("md5")
+    tracked = path.with_name(f"{path.name}.dvc")
+    if not tracked.is_file():
+        return False
+    outs = (repository.plain_yaml(tracked.read_text(encoding="utf-8"), tracked.name) or {}).get("outs", [])
+    return bool(outs) and dep.get("md5") != outs[0].get("md5")
 
 
 def _at(document: Mapping[str, Any], key: str) -> object:

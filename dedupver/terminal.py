@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.compute as pc
 
-from dedupver import query
+from dedupver import causes, query
 from dedupver.manifest import FILES
 from dedupver.plain import columns, plain
+from dedupver.trail import summary as summarized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,6 +50,8 @@ def alignment(told: Mapping[str, Any], out: str) -> Iterator[str]:
 def changes(found: pa.Table, *, everything: bool = False) -> Iterator[str]:
     """Yield the text of `dedupver diff`: the counts, then a line for each change; new kept ones only if asked for."""
     yield ", ".join(f"{kind} {n}" for kind, n in query.count(found).items())
+    if found.num_rows and "cause" in found.column_names:
+        yield "causes: " + ", ".join(f"{cause} {n}" for cause, n in causes.count(found).items())
     # Kleene's logic, for the gone have no `after`
     plainly = pc.and_kleene(pc.equal(found["kind"], "added"), pc.equal(found["after"], "keep"))
     told = found if everything else found.filter(pc.invert(plainly))
@@ -57,6 +61,26 @@ def changes(found: pa.Table, *, everything: bool = False) -> Iterator[str]:
         yield f"and {found.num_rows - told.num_rows} added and kept, which --all lists"
 
 
+def trail(found: Iterable[dict[str, Any]], limit: int) -> Iterator[str]:
+    """Yield the text of `dedupver audit`: a line for each event up to a limit, and how many there are by reason."""
+    counted, shown = Counter[str](), list[dict[str, Any]]()
+    for row in found:
+        counted[row["reason"]] += 1
+        if len(shown) < limit:
+            shown.append(row | {name: _number(row[name]) for name in ("score", "threshold")})
+    if shown:
+        yield from columns([EVENT, *([row[name] for name in EVENT] for row in shown)])
+    if len(shown) < counted.total():
+        yield f"and {counted.total() - len(shown)} more: --limit shows them, --csv and --json all"
+    yield plain(summarized(counted))
+
+
+EVENT: Final = (
+    *("written", "action", "id", "reason", "representative", "method", "score", "threshold", "rule", "source", "label"),
+    *("decided_at", "job"),
+)
+
+
 def _change(row: dict[str, Any]) -> list[object]:
     return list((row | {name: _number(row[name]) for name in ("score", "threshold")}).values())
 
@@ -64,7 +88,8 @@ def _change(row: dict[str, Any]) -> list[object]:
 def changes_json(found: pa.Table) -> Iterator[str]:
     """Yield the JSON of `dedupver diff` piece by piece, as `json.dumps(…, indent=1, sort_keys=True)` writes it."""
     flat = json.JSONEncoder(sort_keys=True, separators=(",\n   ", ": "))
-    yield '{\n "changes": ['
+    told = json.dumps(causes.count(found), indent=1, sort_keys=True).replace("\n", "\n ")
+    yield f'{{\n "causes": {told},\n "changes": ['
     comma = end = ""
     for batch in found.to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
@@ -80,7 +105,7 @@ def explanation(found: query.Explanation) -> Iterator[str]:
     yield f"{plain(row['id'])}: {_verdict(row)}"
     yield from columns(_indented(_facts(row)))
     yield from _section("field by field", list(_fields(row, found.fields)))
-    yield from _section("history", [_event(event) for event in found.history])
+    yield from _section("history", [HISTORY, *(_event(event) for event in found.history)])
     yield from _section("rests on", [(plain(r["id"]), _verdict(r)) for r in found.chain])
     yield from _section(f"represents {len(found.represents)}", [(name,) for name in found.represents])
     yield from _section("what would change it", [(remedy,) for remedy in found.remedies])
@@ -215,8 +240,12 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, object]]:
     )
 
 
+HISTORY: Final = ("version", "what it did", "action", "reason", "representative", "score", "threshold", "time", "job")
+
+
 def _event(row: dict[str, Any]) -> tuple[object, ...]:
-    return row["written"], row["action"], row["reason"], row["representative"], _number(row["score"]), row["decided_at"]
+    said = (row["written"], row["change"], row["action"], row["reason"], row["representative"])
+    return *said, _number(row["score"]), _number(row["threshold"]), row["decided_at"], row["job"]
 
 
 def _fields(decision: dict[str, Any], found: Sequence[dict[str, Any]]) -> Iterator[tuple[object, ...]]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import manifest, store
-from dedupver.schema import DECISION, MOVED
+from dedupver.schema import DECISION, MOVED, REVIEW
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,7 @@ def decided(place: Path, *rows: dict[str, object], moved: dict[str, tuple[str, i
     with store.building(place) as out:
         for action, name in manifest.FILES.items():
             store.write_table(out / f"{name}.parquet", events.filter(pc.equal(events["action"], action)), DECISION)
+        store.write_table(out / manifest.REVIEWS, REVIEW.empty_table(), REVIEW)
         store.write_table(out / "moved.parquet", pa.Table.from_pylist(places, schema=MOVED), MOVED)
     return store.Sealed(place)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,11 +14,11 @@ import yaml
 
 from dedupver import pipeline, store
 from dedupver.check import check
-from dedupver.schema import DECISION
+from dedupver.manifest import job_of
+from dedupver.schema import DECISION, REVIEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from dedupver.invariants import Finding
 
@@ -86,7 +88,7 @@ def project(built: Path, tmp_path: Path) -> Path:
 
 def damage(project: Path, change: Callable[[dict[str, Any]], object]) -> list[Finding]:
     """Change decisions in all versions' files, seal them again as if nothing had happened, and check."""
-    for path in (project / "manifest").glob("*.parquet"):
+    for path in (project / "manifest").glob("v*.parquet"):
         rows = store.read_table(path, DECISION).to_pylist()
         for row in rows:
             change(row)
@@ -111,6 +113,44 @@ def test_the_fixture_has_what_the_tests_break(project: Path) -> None:
     seen: set[str] = set()
     damage(project, lambda row: seen.add(row["reason"]))
     assert {"near_duplicate_of", "exact_duplicate_of", "kept", "bad_utf8"} <= seen
+
+
+def test_what_an_earlier_version_wrote_is_never_changed(project: Path) -> None:
+    """Each of its files is compared with the base's, and the audit trail with the tables it is made of."""
+    for name in ("v1.removed.parquet", "v1.audit.jsonl", "v2.audit.jsonl"):
+        copy = Path(shutil.copytree(project, project.with_name(f"{name}-project")))
+        path = copy / "manifest" / name
+        rows = path.read_bytes()
+        path.unlink()  # it is a link
+        if path.suffix == ".jsonl":
+            path.write_bytes(rows.partition(b"\n")[2])
+        else:
+            store.write_table(path, DECISION.empty_table(), DECISION)
+        (copy / "manifest/files.json").unlink()
+        store.seal(copy / "manifest")
+        found = {(f.check, f.subject) for f in check(copy)}
+        assert (("append_only", f"manifest/{name}") in found) == name.startswith("v1")
+        assert (("audit", f"manifest/{name}") in found) == name.endswith("jsonl")
+        assert ("audit", "manifest/v1.audit.jsonl") in found or name.startswith("v2")
+
+
+def test_the_job_is_the_digest_of_what_the_run_was_given(project: Path) -> None:
+    """Each line of a version's trail has its job; other inputs would have another."""
+    header = store.read_json(project / "manifest/manifest.json")
+    assert list(header["jobs"]) == header["versions"] == ["v1", "v2"]
+    for version, job in header["jobs"].items():
+        lines = (project / f"manifest/{version}.audit.jsonl").read_text().splitlines()
+        assert lines
+        assert {json.loads(line)["job"] for line in lines} == {job}
+    assert job_of(header) == header["jobs"]["v2"] != header["jobs"]["v1"]
+    for name in ("version", "digests", "params", "parent"):
+        assert job_of({**header, name: "another"}) != header["jobs"]["v2"]
+    assert job_of({**header, "counts": {}, "jobs": {}}) == header["jobs"]["v2"]
+    (project / "manifest/manifest.json").unlink()
+    store.write_json(project / "manifest/manifest.json", {**header, "params": {**header["params"], "manifest": {}}})
+    (project / "manifest/files.json").unlink()
+    store.seal(project / "manifest")
+    assert ("audit", "manifest.json") in said(check(project))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +227,10 @@ def test_two_kept_records_with_one_content_are_found(project: Path) -> None:
     kept = store.read_table(project / "manifest/v1.kept.parquet", DECISION).to_pylist()
     content = next(row["parts"][0]["content"] for row in kept if row["id"] == "c.txt")
     assert ("twins", "f.txt") in said(damage(project, twin))
-    (project / "reviews.csv").write_text("left,right,label\nf.txt,c.txt,different\n", encoding="utf-8")
+    review = {"left": ["f.txt"], "right": ["c.txt"], "label": ["different"]}
+    store.write_table(project / "manifest/reviews.parquet", pa.table(review, schema=REVIEW), REVIEW)
+    (project / "manifest/files.json").unlink()
+    store.seal(project / "manifest")
     assert "twins" not in {name for name, _ in said(check(project))}
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from dedupver.digests import Digests
 
+    Review = tuple[str, str, str]
+
 SOME = settings(deadline=None, max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 PLACE = ("path", "row")
 
@@ -33,6 +35,11 @@ class Past:
 
     world: World
     versions: list[list[Item]]
+
+    @property
+    def reviews(self) -> list[Review]:
+        """Return what people say of pairs."""
+        return [(a, b, label) for (a, b), label in self.world.reviews.items()]
 
 
 class Known:
@@ -167,11 +174,17 @@ def reported(table: pa.Table) -> list[dict[str, Any]]:
 def test_what_changed_is_what_judging_everything_comes_to(
     past: Past, given_: list[params.Dedup], data: st.DataObject
 ) -> None:
-    """In snapshots and batches, frozen and judged again, with thresholds, rules and failures that change."""
+    """In snapshots and batches, frozen and judged again, with thresholds, rules, reviews and failures that change."""
     ids = sorted({item.name for version in past.versions for item in version})
     failing = st.dictionaries(st.sampled_from(ids), st.sampled_from(INVALID)) if ids else st.just({})
     failures = data.draw(st.lists(failing, min_size=4, max_size=4) | st.just([{}] * 4))
-    compare(past, given_, data.draw(modes), data.draw(histories), failures)
+    word = st.sampled_from(ids or ["none"])
+    lines = st.lists(st.tuples(word, word, st.sampled_from(["same", "different"])), max_size=4)
+    said = [list(past.reviews)]
+    for _ in past.versions[1:]:  # some lines stay, some go, some come
+        stay = data.draw(st.lists(st.sampled_from(said[-1]))) if said[-1] else []
+        said.append([*stay, *data.draw(lines)])
+    compare(past, given_, data.draw(modes), data.draw(histories), failures, said)
 
 
 @SOME
@@ -189,9 +202,10 @@ def compare(
     mode: str,
     histories_: list[str],
     failures: list[dict[str, str]] | None = None,
+    said: list[list[Review]] | None = None,
 ) -> None:
     """Decide version by version, and as whole tables."""
-    reviews = [(a, b, label) for (a, b), label in past.world.reviews.items()]
+    said = said or [past.reviews] * len(past.versions)
     index: Any = Known(past.world)
     with tempfile.TemporaryDirectory() as folder:
         log = manifest.EMPTY
@@ -208,11 +222,12 @@ def compare(
             came = brought(items, version.name)
             failed = (failures or [{}] * 4)[number - 1]
             before = whole.assemble(came, log.live(), mode, failed)
-            decisions, verdicts = whole.decide(before, index, reviews, chosen)
+            heard = history.Said(said[number - 1], said[number - 2] if number > 1 else [])
+            decisions, verdicts = whole.decide(before, index, heard.now, chosen, heard.before)
             events = whole.events(decisions, before, version)
 
             present = history.quarantine(history.assemble(came, {}, log, chosen), verdicts_of(failed))
-            decided = history.decide(present, index, reviews, chosen)
+            decided = history.decide(present, index, heard, chosen)
             place = Path(folder) / version.name
             tables = log_of(decided, present, version, place)
             log = reopened(log, version.name, place)

@@ -1,4 +1,4 @@
-"""What a person said of a pair: heard for newcomers under frozen history, for all where history is judged again."""
+"""What a person said of a pair: heard whatever was decided before, and whatever history is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import projects
 import pytest
+
+from dedupver.check import check
+from dedupver.manifest import open_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,22 +54,40 @@ def test_newcomers_are_reviewed_in_any_case(tmp_path: Path, history: str) -> Non
     assert projects.decisions(root)["other"]["reason"] == "reviewed_same_as"
 
 
-@pytest.mark.parametrize(("history", "dropped"), [("frozen", {"b": "a"}), ("rejudge", {})])
-def test_a_drop_of_the_base_is_taken_back_where_history_is_judged_again(
-    tmp_path: Path, history: str, dropped: dict[str, str]
-) -> None:
-    """`different` on a pair that the base settled says nothing to frozen history."""
+@pytest.mark.parametrize("history", ["frozen", "rejudge"])
+def test_a_drop_of_the_base_is_taken_back(tmp_path: Path, history: str) -> None:
+    """`different` on a pair that the base settled restores the one, and nobody else is judged again."""
     root = second(tmp_path, [A, B, C], "a,b,different", history=history)
-    assert whom(root) == dropped
-    assert projects.decisions(root)["b"]["reason"] == ("restored" if history == "rejudge" else "near_duplicate_of")
+    assert whom(root) == {}
+    assert projects.decisions(root)["b"]["reason"] == "restored"
+    assert check(root) == []
 
 
-@pytest.mark.parametrize(("history", "dropped"), [("frozen", {"b": "a"}), ("rejudge", {"b": "a", "c": "a"})])
-def test_two_that_the_base_kept_become_the_same_where_history_is_judged_again(
-    tmp_path: Path, history: str, dropped: dict[str, str]
-) -> None:
-    """What was published stays published under frozen history, whatever is said of it."""
-    assert whom(second(tmp_path, [A, B, C], "a,c,same", history=history)) == dropped
+def test_of_two_that_the_base_kept_the_later_goes_and_whom_it_stood_for_is_judged_again(tmp_path: Path) -> None:
+    """`same` is a person's word, which frozen history hears: a, the longer, goes for nobody, c for a."""
+    longest = {**C, "text": C["text"] + " and then some more of them, so that it is the longest of all texts there are"}
+    for rows, gone, stands in (([A, B, C], "c", "a"), ([A, B, longest], "a", "c")):
+        place = tmp_path / stands
+        projects.build(projects.create(place, rows))
+        projects.advance(place)
+        projects.settings(place, version="v2")
+        review(place, "a,c,same")
+        projects.build(place)
+        assert whom(place)[gone] == stands
+        assert whom(place).get("b") == ("a" if gone == "c" else None)  # nothing that is kept resembles it any more
+        assert projects.decisions(place)[gone]["reason"] == "reviewed_same_as"
+        assert check(place) == []
+
+
+def test_what_others_had_decided_stays_frozen(tmp_path: Path) -> None:
+    """A threshold that would join or part others is not heard because a review is."""
+    d = {"id": "d", "text": C["text"] + " but for these few words"}
+    projects.build(projects.create(tmp_path, [A, B, C, d], dedup__thresholds__text=0.95))
+    assert whom(tmp_path) == {}
+    projects.advance(tmp_path)
+    projects.settings(tmp_path, version="v2", dedup__thresholds__text=0.7)
+    review(tmp_path, "a,b,same")
+    assert whom(projects.build(tmp_path)) == {"b": "a"}
 
 
 @pytest.mark.parametrize("history", ["frozen", "rejudge"])
@@ -82,11 +103,21 @@ def test_an_edited_record_is_a_newcomer_to_reviews(tmp_path: Path) -> None:
     assert whom(root) == {}
 
 
-@pytest.mark.parametrize(("history", "dropped"), [("frozen", {"b": "a", "other": "c"}), ("rejudge", {"b": "a"})])
-def test_a_review_that_was_withdrawn(tmp_path: Path, history: str, dropped: dict[str, str]) -> None:
-    """What it decided in a released version stays decided, unless history is judged again."""
-    root = second(tmp_path, [A, B, C, OTHER], "other,c,same", history="frozen")
+@pytest.mark.parametrize("history", ["frozen", "rejudge"])
+def test_a_review_that_was_withdrawn_decides_nothing(tmp_path: Path, history: str) -> None:
+    """Neither what it joined nor what it parted stays so, in whichever version it decided."""
+    root = second(tmp_path, [A, B, C, OTHER], "other,c,same", "b,a,different", history="frozen")
+    assert whom(root) == {"other": "c"}
     projects.advance(root)
     projects.reopen(root, [A, B, C, OTHER], "v3", dedup__history=history)
     review(root)
-    assert whom(projects.build(root)) == dropped
+    assert whom(projects.build(root)) == {"b": "a"}
+    assert projects.decisions(root)["other"]["reason"] == "restored"
+    assert check(root) == []
+
+
+def test_the_version_keeps_what_people_said(tmp_path: Path) -> None:
+    """Beside the log, for the next version and for who compares two."""
+    root = second(tmp_path, [A, B, C], "a,b,different", history="frozen")
+    assert open_manifest(root / "manifest").reviews() == [("a", "b", "different")]
+    assert open_manifest(root / "base/manifest").reviews() == []

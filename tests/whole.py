@@ -16,6 +16,7 @@ from dedupver.digests import Rows, equal_parts
 from dedupver.index.joint import fit
 from dedupver.resolve import Case, Verdicts, met, resolve
 from dedupver.resolve.evidence import across
+from dedupver.resolve.nodes import order_of
 from dedupver.schema import BROUGHT, DECISION, INVALID, OUTCOME, RECORD, SIZES
 
 if TYPE_CHECKING:
@@ -99,21 +100,63 @@ def _validated(now: pa.Table, failed: Mapping[str, str]) -> pa.Table:
 
 
 def decide(
-    present: Present, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
+    present: Present,
+    index: Index,
+    reviews: Sequence[tuple[str, str, str]],
+    given: params.Params,
+    before: Sequence[tuple[str, str, str]] = (),
 ) -> tuple[pa.Table, Verdicts]:
     """Decide every record; return the decisions (schema DECISION, sorted by id) and the verdicts."""
-    judged = _to_judge(present, frozen=given.dedup.history == "frozen")
-    verdicts = resolve(_case(present, judged, index, reviews, given), given.dedup)
+    opened = _reopened(present, reviews, before, given.dedup)
+    judged = _to_judge(present, opened, frozen=given.dedup.history == "frozen")
+    verdicts = resolve(_case(present, judged, opened, index, reviews, given), given.dedup)
     return _decisions(present, np.flatnonzero(judged), verdicts, given.version), verdicts
 
 
+def _reopened(
+    present: Present,
+    now: Sequence[tuple[str, str, str]],
+    before: Sequence[tuple[str, str, str]],
+    settings: params.Dedup,
+) -> Mask:
+    """Return who is judged again for what was said, or for one who is: record by record."""
+    same, was_same = ({frozenset(r[:2]) for r in each if r[2] == "same"} for each in (now, before))
+    apart, was_apart = ({frozenset(r[:2]) for r in each} - those for each, those in ((now, same), (before, was_same)))
+    base = {row["id"]: row for row in present.base.to_pylist()}
+    ids = present.records["id"].to_pylist()
+    there = {name for name, carried in zip(ids, present.carried.tolist(), strict=True) if carried}
+    opened = {
+        name
+        for name in there
+        if base[name]["action"] == "drop"
+        and frozenset((name, base[name]["representative"])) in apart | (was_same - same)
+        and base[name]["representative"] in there
+    }
+    order = present.base.select([name for name in JUDGED if name != "parts"] + ["role"])
+    data = pc.equal(order["role"], "data").to_numpy()
+    turn = {
+        order["id"][int(row)].as_py(): at for at, row in enumerate(order_of(order, data.astype(np.int64), settings))
+    }
+    for pair in same | (was_apart - apart - same):
+        if len(pair) == 2 and all(name in there and base[name]["action"] == "keep" for name in pair):
+            later = max(pair, key=lambda name: turn[name])
+            opened |= {later} if base[later]["role"] == "data" else set()
+    opened |= {name for name in there if base[name]["action"] == "drop" and base[name]["representative"] in opened}
+    return np.array([name in opened for name in ids], np.bool_)
+
+
 def _case(
-    present: Present, judged: Mask, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
+    present: Present,
+    judged: Mask,
+    opened: Mask,
+    index: Index,
+    reviews: Sequence[tuple[str, str, str]],
+    given: params.Params,
 ) -> Case:
     records = present.records.select(JUDGED)
     reference = pc.equal(present.records["role"], "reference").to_numpy()
     kept_before = present.carried & _base_action(present, "keep")
-    held = kept_before & (given.dedup.history == "frozen")
+    held = kept_before & (given.dedup.history == "frozen") & ~opened
     forced = (reference | held)[judged]
     records = records.filter(pa.array(judged))
     return Case(
@@ -140,10 +183,10 @@ def events(decisions: pa.Table, present: Present, version: params.Version) -> pa
     return pa.concat_tables([changed, _gone(present.gone, version)]).sort_by("id")
 
 
-def _to_judge(present: Present, *, frozen: bool) -> Mask:
-    """Everything readable; frozen history leaves out who was dropped for a record that is still kept."""
+def _to_judge(present: Present, opened: Mask, *, frozen: bool) -> Mask:
+    """Everything readable; frozen history leaves out who was dropped for a record that is still kept, unless opened."""
     readable = present.records["code"].is_null().to_numpy()
-    return readable & ~_settled(present) if frozen else readable
+    return readable & (~_settled(present) | opened) if frozen else readable
 
 
 def _settled(present: Present) -> Mask:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dedupver.history.judge import decide
 from dedupver.history.present import assemble, quarantine
+from dedupver.history.reviewed import Said
 from dedupver.history.written import written
 
-__all__ = ["assemble", "decide", "quarantine", "written"]
+__all__ = ["Said", "assemble", "decide", "quarantine", "written"]

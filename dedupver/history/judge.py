@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.history.present import Mask, Present, Seen, look, mask_of
+from dedupver.history.reviewed import Said, reopened
 from dedupver.index.joint import fit
 from dedupver.resolve import Case, Verdicts, met, resolve
 from dedupver.resolve.evidence import across, least
@@ -42,32 +43,25 @@ class Decided:
     unverified: int
 
 
-def decide(present: Present, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params) -> Decided:
+def decide(present: Present, index: Index, said: Said, given: params.Params) -> Decided:
     """Decide on every record that is new or that something happened to; all others stay as they were."""
     frozen = given.dedup.history == "frozen"
     kept = present.did("keep")
     stays = present.resting | mask_of(len(kept), present.at[present.carried])
-    lost = present.known["id"].filter(pa.array(kept & ~stays)).combine_chunks()  # no more what was kept
-    seen = look(present, _again(present, lost, frozen=frozen))
-    orphan = pc.is_in(seen.old("representative"), lost).to_numpy()
-    settled = frozen & seen.carried & seen.did("drop") & ~orphan
+    again = reopened(present, stays, said, given.dedup) if frozen else present.resting & (kept | present.did("drop"))
+    lost = present.known["id"].filter(pa.array(kept & (~stays | again & frozen))).combine_chunks()
+    if frozen and len(lost):  # no more what was kept, or perhaps not
+        again |= present.did("drop") & pc.is_in(present.known["representative"], lost).to_numpy()
+    seen = look(present, np.flatnonzero(present.resting & again))
+    mine = np.append(again, np.False_)[seen.at]
+    settled = frozen & seen.carried & seen.did("drop") & ~mine
     bench = _Bench(
         seen,
         judged=np.flatnonzero(seen.records["code"].is_null().to_numpy() & ~settled),
-        held=frozen & seen.carried & seen.did("keep"),
-        others=np.flatnonzero(present.resting & kept) if frozen else np.empty(0, np.int64),
+        held=frozen & seen.carried & seen.did("keep") & ~mine,
+        others=np.flatnonzero(present.resting & kept & ~again) if frozen else np.empty(0, np.int64),
     )
-    return _judge(present, bench, index, reviews, given)
-
-
-def _again(present: Present, lost: pa.Array, *, frozen: bool) -> Rows:
-    """Return which resting records are judged again: all, or those that were dropped for one that is lost."""
-    if not frozen:
-        return np.flatnonzero(present.resting & (present.did("keep") | present.did("drop")))
-    if not len(lost):
-        return np.empty(0, np.int64)
-    orphans = pc.is_in(present.known["representative"], lost).to_numpy()
-    return np.flatnonzero(present.resting & present.did("drop") & orphans)
+    return _judge(present, bench, index, said.now, given)
 
 
 class _Bench(NamedTuple):

@@ -92,10 +92,7 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     contents, parts = numbered(case.records["parts"], list(names))
     reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
     apart = pc.is_in(case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()
-    order = order_of(case.records, case.rank, settings)
-    policy = captions.applies(names, settings)
-    if policy:
-        order = _captions_first(case, settings, names, contents, parts, order)
+    order, policy = in_order(case, settings, contents, parts), captions.applies(names, settings)
     nodes = Nodes.of(parts, order, apart)
     reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
     conjunctions = rules.parse(settings, names, nodes.part_sets())
@@ -141,6 +138,14 @@ def links_of(case: Case, settings: params.Dedup) -> Links:
 
     listed = rules.joined([reviews.over(rules.edges(conjunctions, nodes.contents, evidence)), reviews.same])
     return Links(nodes.of_record, len(nodes), listed.left, listed.right, buckets, judge)
+
+
+def in_order(case: Case, settings: params.Dedup, contents: Digests, parts: Rows) -> Rows:
+    """Return the rows of the records in the order in which they are judged; `parts` are numbers of contents."""
+    order = order_of(case.records, case.rank, settings)
+    if not captions.applies(case.parts, settings):
+        return order
+    return _captions_first(case, settings, case.parts, contents, parts, order)
 
 
 def met(parts: Mapping[str, str], column: pa.ChunkedArray) -> dict[str, str]:

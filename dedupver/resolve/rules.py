@@ -91,7 +91,7 @@ def parse(settings: params.Dedup, names: Mapping[str, str], parts_met: set[tuple
     """
     rules: list[Rule] = []
     for given in settings.rules:
-        text = "{" + ", ".join(f"{term}: {value}" for term, value in given.items()) + "}"
+        text = text_of(given)
         if "joint" in given:
             rules += _across(text, float(given["joint"]), names)
         if not {term.partition(".")[0] for term in given} <= {*names, "every", "content"}:
@@ -107,6 +107,11 @@ def parse(settings: params.Dedup, names: Mapping[str, str], parts_met: set[tuple
                 every = [_part_term(part, whole[0], names, settings) for part in parts]
                 rules.append(Rule(text, (*every, *named), same_parts=True))
     return rules
+
+
+def text_of(given: Mapping[str, float | str]) -> str:
+    """Return a rule of params as decisions name it."""
+    return "{" + ", ".join(f"{term}: {value}" for term, value in given.items()) + "}"
 
 
 def exact(parts_met: set[tuple[int, ...]]) -> list[Rule]:
