@@ -101,6 +101,8 @@ def told(root: Path) -> dict[str, Any]:
     found: dict[str, Any] = projects.tree(root / "build/dedup", root / "manifest", root / "clean", root / "plots")
     header = json.loads(found["manifest/manifest.json"])
     del header["digests"], header["parent"]
+    for name in [name for name in found if name.endswith(".audit.jsonl")]:
+        found[name] = [json.loads(line) | {"job": None} for line in found[name].splitlines()]
     found |= {name: projects.metrics(root, name) for name in ("match", "dedup", "manifest")}
     return found | {"manifest/manifest.json": header, "manifest/files.json": None, "manifest/read.json": None}
 
