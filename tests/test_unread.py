@@ -100,7 +100,7 @@ def told(root: Path) -> dict[str, Any]:
     """Return all that a version is, but for what says which files were read for it."""
     found: dict[str, Any] = projects.tree(root / "build/dedup", root / "manifest", root / "clean", root / "plots")
     header = json.loads(found["manifest/manifest.json"])
-    del header["digests"], header["parent"]
+    del header["digests"], header["parent"], header["jobs"]
     for name in [name for name in found if name.endswith(".audit.jsonl")]:
         found[name] = [json.loads(line) | {"job": None} for line in found[name].splitlines()]
     found |= {name: projects.metrics(root, name) for name in ("match", "dedup", "manifest")}
