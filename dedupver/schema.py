@@ -64,6 +64,9 @@ EVIDENCE: Final = {
 JOINT: Final = {modality: Kind(modality, "joint", "vectors") for modality in ("image", "text")}
 """Modalities whose contents have vectors in one common space, where an image and a text can be compared."""
 
+NGRAM: Final = Kind("text", "ngram", "sets")
+"""How much of one text stands in another, as runs of words: what leaks, and makes no duplicate."""
+
 DIGEST: Final = pa.binary(32)
 
 PART: Final = pa.struct(
@@ -262,6 +265,19 @@ REPEATED: Final = pa.schema(
     ]
 )
 """Spans that two kept records share, in milliseconds; nothing is dropped for them."""
+
+LEAK: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # of the side that is to go
+        pa.field("split", pa.string()),
+        pa.field("from", pa.string(), nullable=False),  # the protected record that it resembles most
+        pa.field("protected", pa.string(), nullable=False),  # its split, or `reference`
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+    ]
+)
+"""Kept records that match a kept one of a protected split, or a reference."""
 
 SHARED: Final = pa.schema(
     [

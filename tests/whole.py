@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
 from dedupver.index.joint import fit
-from dedupver.resolve import Case, Verdicts, met, resolve
+from dedupver.resolve import Case, Verdicts, leaks, met, resolve
 from dedupver.resolve.evidence import across
 from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD, SIZES
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
-JUDGED: Final = ["id", "parts", "bytes", *SIZES, "source", "split", "time", "quality", "label"]
+JUDGED: Final = ["id", "role", "parts", "bytes", *SIZES, "source", "split", "time", "quality", "label"]
 """What a record is judged by."""
 
 STATE: Final = (
@@ -110,7 +110,7 @@ def _case(
         rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
         forced=forced,
         counted=~reference[judged],
-        matches=itertools.chain(index.matches(), across(index.fits())),
+        matches=itertools.chain(index.matches(), across(index.fits()), _overlaps(records, index, given).to_batches()),
         hot=index.hot(),
         reviews=reviews,
         scorer=index.scorer,
@@ -118,6 +118,10 @@ def _case(
         sets=index.sets,
         fresh=~held[judged],
     )
+
+
+def _overlaps(records: pa.Table, index: Index, given: params.Params) -> pa.Table:
+    return leaks.overlaps(records, met(given.source.parts, records["parts"]), index, given.dedup)
 
 
 def events(decisions: pa.Table, present: Present, version: params.Version) -> pa.Table:

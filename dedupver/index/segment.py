@@ -294,6 +294,18 @@ class Index:
                 first += len(at)
         return Ragged.joined(parts).take(rows)
 
+    def ngrams(self, contents: Digests) -> Ragged:
+        """Return the n-grams of some texts, in their order; none for what is not known, or where none were computed."""
+        segment, row = self.locate("text", contents)
+        parts, rows = [Ragged(np.zeros(2, np.int64), np.empty(0, np.uint64))], np.zeros(len(contents), np.int64)
+        first = 1
+        for at in groups(segment):
+            if segment[at[0]] >= 0 and len(found := self.segments[segment[at[0]]].ragged("text.ngrams")):
+                parts.append(found.take(row[at]))
+                rows[at] = first + np.arange(len(at))
+                first += len(at)
+        return Ragged.joined(parts).take(rows)
+
     def score(self, kind: str, left: Digests, right: Digests) -> Scores:
         """Return the exact similarity of each pair of contents, 0 where one has no such fingerprint; shape (m,)."""
         rows = np.arange(len(left))
