@@ -39,6 +39,9 @@ FILES: Final = {"keep": "kept", "drop": "removed", "quarantine": "quarantined", 
 READ: Final = "read.json"
 """What of tables was read, for the next version (records.earlier)."""
 
+LEAKS: Final = "leaks.json"
+"""The leak certificate, after its version's name."""
+
 PLACES: Final = "moved"
 """The file of records that merely moved (schema MOVED)."""
 
@@ -228,6 +231,8 @@ def write(out: Path, base: Log, prints: store.Sealed, decided: store.Sealed, hea
     before = [name for name in base.sealed.sha256 if name not in {HEADER, READ}] if base.sealed else []
     shared = base.sealed.share(before, out) if base.sealed else {}
     files = {f"{version}.{name}.parquet": (decided, f"{name}.parquet") for name in (*FILES.values(), PLACES)}
+    if LEAKS in decided.sha256:
+        files[f"{version}.{LEAKS}"] = decided, LEAKS
     for target, (sealed, name) in {**files, READ: (prints, READ)}.items():
         links.link(sealed.file(name), out / target, "share")
         shared[target] = sealed.sha256[name]

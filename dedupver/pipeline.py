@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import __version__, manifest, report, reviews, store
+from dedupver import __version__, leakage, manifest, report, reviews, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import LOCK, UNREAD, Project, running
 from dedupver.resolve import joint, met, spans, words
@@ -35,6 +35,7 @@ from dedupver.schema import (
     CAPTIONED,
     DECISION,
     EVIDENCE,
+    LEAK,
     MATCH,
     MOVED,
     RECALL,
@@ -133,6 +134,10 @@ def dedup(project: Project) -> dict[str, Any]:
         store.write_table(out / "captions.parquet", captioned, CAPTIONED)
         common, repeated = _in_common(log, given.source, index)
         live = log.state(TOLD)
+        leaked, remaining = leakage.certify(log, index, _said(project), given)
+        leaked |= {"recall": leakage.measured(measured, given)}
+        store.write_json(out / manifest.LEAKS, leaked)
+        store.write_table(out / "leaks.parquet", remaining, LEAK)
         store.write_table(out / "shared.parquet", report.most_shared(common), SHARED)
         store.write_table(out / "repeated.parquet", repeated, REPEATED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(live))
@@ -147,6 +152,7 @@ def dedup(project: Project) -> dict[str, Any]:
         **manifest.counts(live),
         "across_versions": report.across_versions(live),
         "hot_unverified": unverified,
+        "leaks": leakage.counts(leaked),
         "caption_fit": report.spread(captioned["score"]),
         "reported": {name: counted.get(name, 0) for name in cases},
         "shared": report.shared(common),
@@ -258,14 +264,18 @@ def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tu
 
     given = project.params
     present = history.assemble(*project.read(), base, given)
-    said = [(each.left, each.right, each.label) for each in reviews.read(project.root / given.dedup.reviews)]
-    decided = history.decide(present, index, said, given)
+    decided = history.decide(present, index, _said(project), given)
     with contextlib.ExitStack() as files:
         write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
         write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
         for action, rows in history.written(decided, present, given.version):
             write[action](rows)
     return decided.reported, decided.unverified
+
+
+def _said(project: Project) -> list[tuple[str, str, str]]:
+    said = reviews.read(project.root / project.params.dedup.reviews)
+    return [(each.left, each.right, each.label) for each in said]
 
 
 def _opened(files: contextlib.ExitStack, out: Path, name: str, schema: pa.Schema) -> Callable[[pa.Table], None]:

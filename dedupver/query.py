@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dedupver.digests import laid_out, parts_in
 from dedupver.manifest import latest, outcomes
 from dedupver.records import streams
-from dedupver.schema import EVIDENCE, PARTS, DedupverError
+from dedupver.schema import EVIDENCE, NGRAM, PARTS, DedupverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -288,6 +288,6 @@ def evidence_of(text: str | None, parts: Mapping[str, str]) -> list[tuple[str, s
         if set(part.split("~")) <= parts.keys():
             what = parts.get(part), measure
             kinds = (name for name, kind in EVIDENCE.items() if kind[:2] == what)
-            kind = "joint" if "~" in part else next(kinds, None)
+            kind = "joint" if "~" in part else NGRAM.measure if measure == NGRAM.measure else next(kinds, None)
             terms.append((part, kind, float(value) if kind else 1.0))
     return terms

@@ -101,6 +101,43 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
     yield from _section("files in manifest/", [(name,) for name in found["files"]])
 
 
+def leaks(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text of `dedupver leaks`."""
+    removed, remaining = found["removed"], found["remaining"]
+    if not found["sides"] or not any(side["records"] for side in found["sides"]):
+        yield f"{plain(found['version'])}: all records are of one side, there is nothing to leak into"
+        return
+    yield f"{plain(found['version'])}: {removed['records']} leaks removed, {remaining['records']} remain"
+    rows = [(side["side"], side["records"], side["kept"], _pairs(side["contents"])) for side in found["sides"]]
+    yield from columns([("side", "records", "kept", "distinct contents"), *rows])
+    by = found["compared_by"]
+    parts = [(name, _pairs({kind: f"{value:g}" for kind, value in kinds.items()})) for name, kinds in by["parts"].items()]
+    yield from _section("a part alone leaks from", parts)
+    rules = [("{" + ", ".join(f"{term}: {value}" for term, value in rule.items()) + "}",) for rule in by["rules"]]
+    yield from _section("and by the rules of duplicates", rules)
+    recall = {kind: value for kind, value in (found.get("recall") or {}).items() if value is not None}
+    yield from _section("recall of the searches, of a sample", [(_pairs(recall),)] if recall else [])
+    yield from _section("removed", [_leaked(row) for row in removed["by"]])
+    yield from _section("remain", [_leaked(row) for row in remaining["by"]])
+    lacking = found["not_compared"]
+    quarantined = [(code, f"{count} quarantined") for code, count in lacking["quarantined"].items()]
+    lacks = [(name, f"without a fingerprint: {_pairs(kinds)}") for name, kinds in lacking["without_fingerprint"].items()]
+    yield from _section("not compared", [*quarantined, *lacks])
+    for name in ("removed", "remaining"):
+        shown = found["worst"][name][:LISTED]
+        lines = [(row["id"], "←", row["from"], row["protected"], row["method"], f"{row['score']:.4g}") for row in shown]
+        yield from _section(f"the worst {name}", lines)
+
+
+def _leaked(row: Mapping[str, Any]) -> tuple[object, ...]:
+    said = (row["split"] or "-", "←", row["protected"] or "-", row["method"], row["records"])
+    return (row["reason"], *said) if "reason" in row else said
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
 def findings(found: Sequence[Finding]) -> Iterator[str]:
     """Yield the text of `dedupver check`."""
     if not found:

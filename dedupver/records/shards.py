@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from dedupver.records import streams, tar
 from dedupver.records.files import checked_text, naming, put_attributes, unknown
-from dedupver.records.paths import printable, reason, role_of, source_of, split_of
+from dedupver.records.paths import printable, reason, role_of, source_of, split_in, split_of
 from dedupver.records.payload import most_held, of_bytes
 from dedupver.records.record import Raw, Task
 from dedupver.records.samples import Scheme
