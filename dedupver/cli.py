@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+NGRAMS: Final = "ngram"
 ALIGNED: Final = Path("models/joint")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -244,7 +245,11 @@ def explain(
     with at_revision(root, revision) as log:
         found = query.explain(log, record)
     if revision == "workspace" and found.chain:
-        found = dataclasses.replace(found, fields=_fields(root, found.decision, found.chain[0]))
+        found = dataclasses.replace(
+            found,
+            fields=_fields(root, found.decision, found.chain[0]),
+            overlap=_overlap(root, found.decision, found.chain[0]),
+        )
     _answer(dataclasses.asdict(found), terminal.explanation(found), as_json=as_json)
 
 
@@ -418,6 +423,16 @@ def _fields(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict[
     from dedupver.project import Project  # noqa: PLC0415
 
     return beside(Project(root), Index.open(root / "index"), mine, its)
+
+
+def _overlap(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return where one text stands in the other, if that is why a record went, as the source has them."""
+    if f".{NGRAMS}=" not in (mine["evidence"] or ""):
+        return []
+    from dedupver.preview import overlap  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+
+    return overlap(Project(root), mine, its)
 
 
 def _replayed(rows: list[dict[str, Any]]) -> Iterable[str]:

@@ -41,7 +41,10 @@ JUDGED: Final = (
 )
 """The columns of decisions that it is made of."""
 
-def certify(log: Log, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params) -> tuple[dict[str, Any], pa.Table]:
+
+def certify(
+    log: Log, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
+) -> tuple[dict[str, Any], pa.Table]:
     """Return what a version's certificate says of its records, and which kept ones leak all the same (schema LEAK).
 
     Leaks that remain are listed once for each record, with the protected one that it resembles most: those that
@@ -70,7 +73,9 @@ def certificate(log: Log) -> dict[str, Any]:
     """Return the certificate of a manifest. Raises StateError where it has none."""
     name = f"{log.header['version']}.{LEAKS}"
     if log.sealed is None or name not in log.sealed.sha256:
-        raise StateError(f"{log.header['version']} has no leak certificate: an earlier release built it. Run `dvc repro`")
+        raise StateError(
+            f"{log.header['version']} has no leak certificate: an earlier release built it. Run `dvc repro`"
+        )
     found: dict[str, Any] = store.read_json(log.sealed.file(name))
     return found
 
@@ -92,7 +97,11 @@ def difference(stated: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]
 
 
 def _remaining(
-    live: pa.Table, names: Mapping[str, str], index: Index, reviews: Sequence[tuple[str, str, str]], settings: params.Dedup
+    live: pa.Table,
+    names: Mapping[str, str],
+    index: Index,
+    reviews: Sequence[tuple[str, str, str]],
+    settings: params.Dedup,
 ) -> pa.Table:
     kept = live.filter(pc.equal(live["action"], "keep"))
     overlaps = leaks.overlaps(kept, names, index, settings)
@@ -140,7 +149,8 @@ def _sides(live: pa.Table, side: Rows, names: Mapping[str, str], settings: param
     for number, name in enumerate(said):
         here = judged & (side == number)
         of_part = {
-            part_name: len(first_of_each(digests[here[record] & (part == place)])) for place, part_name in enumerate(names)
+            part_name: len(first_of_each(digests[here[record] & (part == place)]))
+            for place, part_name in enumerate(names)
         }
         found.append(
             {
@@ -198,5 +208,7 @@ def _counted(table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _worst(table: pa.Table) -> list[dict[str, Any]]:
     """Return the records that leak most."""
-    found: list[dict[str, Any]] = table.sort_by([("score", "descending"), ("id", "ascending")]).slice(0, WORST).to_pylist()
+    found: list[dict[str, Any]] = (
+        table.sort_by([("score", "descending"), ("id", "ascending")]).slice(0, WORST).to_pylist()
+    )
     return found

@@ -72,7 +72,7 @@ class Columns(Section):
 class Reference(Section):
     """Benchmarks that lie beside the source: records to compare with and never to write."""
 
-    path: str | None = None
+    path: Annotated[str, Field(pattern=r"^[^/\\].*[^/]$")] | None = None
     records: Literal["file", "paragraph", "line"] = "file"
     columns: dict[str, str] = Field(default_factory=dict)
 
@@ -149,6 +149,21 @@ class Source(Section):
         if len(self.row_columns()) > MOST_FIELDS:
             raise ValueError(f"columns: rows have at most {MOST_FIELDS} columns that are compared")
         return self
+
+    @model_validator(mode="after")
+    def _reference_is_beside(self) -> Self:
+        given = self.reference.path
+        if given and (".." in given.split("/") or f"{given}/".startswith(f"{self.path}/")):
+            raise ValueError(f"reference.path: {given!r} is to be a folder of the repository, and not in {self.path}")
+        for name in self.reference.columns:
+            if name not in {*Columns.model_fields, *self.parts}:
+                raise ValueError(f"reference.columns.{name}{_nearest(name, [*Columns.model_fields, *self.parts])}")
+        return self
+
+    def beside(self) -> Source:
+        """Return what is said of benchmarks beside the source: all are references, named after where they lie."""
+        columns = self.columns.model_dump() | self.reference.columns | {"id": None}
+        return self.model_copy(update={"columns": Columns.model_validate(columns), "references": ("*",)})
 
     def parts_of(self, *modalities: str) -> list[str]:
         """Return the names of the parts of some modalities: first the one that is called like its modality."""

@@ -73,6 +73,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
             version: _chunks(project, base, reading.batches[version], tasks, out / "parts" / version)
             for version, tasks in reading.tasks.items()
         }
+        plan[given.version.name] += _benchmarks(project, base, out / "parts" / ".references")
         plan = _dimensioned(plan, base)
         chunks = [chunk for each in plan.values() for chunk in each]
         batch.require(chunks)
@@ -89,7 +90,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
         )
         counts = merge.merge({version: [chunk.out for chunk in each] for version, each in plan.items()}, out)
         store.write_json(out / UNREAD, reading.unread())
-        write([chunk.task for chunk in chunks if (chunk.out / batch.OUTSIDE).exists()])
+        write([chunk.task for chunk in chunks if not chunk.beside and (chunk.out / batch.OUTSIDE).exists()])
         shutil.rmtree(out / "parts", ignore_errors=True)
     return counts | {"unchanged_pieces": sum(map(len, reading.unchanged.values()))}
 
@@ -411,6 +412,22 @@ def _chunks(project: Project, base: Index, root: Path, tasks: Sequence[Task], ou
         Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}", answers)
         for number, task in enumerate(tasks)
     ]
+
+
+def _benchmarks(project: Project, base: Index, out: Path) -> list[Chunk]:
+    """Return what one worker does at a time of the references beside the source.
+
+    Raises SourceError where they are not there, StateError where DVC would not see that they change.
+    """
+    from dedupver.records import references
+
+    beside = project.params.source.reference.path
+    if not beside:
+        return []
+    project.require_dep("fingerprint", beside)
+    source = project.params.source.beside()
+    chunks = _chunks(project, base, project.root / beside, references(project.root / beside, source), out)
+    return [dataclasses.replace(chunk, source=source, beside=beside) for chunk in chunks]
 
 
 def _dimensioned(plan: dict[str, list[Chunk]], base: Index) -> dict[str, list[Chunk]]:

@@ -62,6 +62,7 @@ class Explanation:
     represents: list[str]  # the ids of those dropped for it
     remedies: list[str]  # what would change the decision
     fields: list[dict[str, Any]] = field(default_factory=list)  # of rows of tables: compared.beside
+    overlap: list[dict[str, Any]] = field(default_factory=list)  # of texts that share n-grams: preview.overlap
 
 
 def diff(old: pa.Table, new: pa.Table) -> pa.Table:
@@ -253,6 +254,8 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
     else:
         remedies = [f"a line `{pair},different` in {reviews} tells the two apart"]
         remedies += _thresholds(decision, parts_of(header))
+    if decision["reason"] == "leaks_into":
+        remedies.append("it is protected, but what it leaks into was published: with `dedup.history: rejudge` that goes")
     if settings.get("history") == "frozen" and decision["decided"] != header["version"]:
         remedies.append(
             f"{decision['decided']} decided and history is frozen: set `dedup.history: rejudge` to judge it again"
@@ -263,10 +266,17 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
 def _thresholds(decision: dict[str, Any], parts: Mapping[str, str]) -> list[str]:
     return [
         f"a threshold of {kind} above {score:.6g} takes this evidence away: "
-        + ("the rule's, or no such rule" if kind == "joint" else f"`dedup.thresholds.{kind}`, or the rule's")
+        + ("the rule's, or no such rule" if kind == "joint" else f"{_threshold(kind, decision)}, or the rule's")
         for _, kind, score in evidence_of(decision["evidence"], parts)
         if kind
     ]
+
+
+def _threshold(kind: str, decision: dict[str, Any]) -> str:
+    if kind == NGRAM.measure:
+        return "`dedup.leakage.ngrams`"
+    leaks = str(decision["reason"]).startswith("leaks_")
+    return f"`dedup.thresholds.{kind}`" + (f" and `dedup.leakage.thresholds.{kind}`" if leaks else "")
 
 
 def parts_of(header: Mapping[str, Any]) -> dict[str, str]:

@@ -80,6 +80,7 @@ def explanation(found: query.Explanation) -> Iterator[str]:
     yield f"{plain(row['id'])}: {_verdict(row)}"
     yield from columns(_indented(_facts(row)))
     yield from _section("field by field", list(_fields(row, found.fields)))
+    yield from _section("in common", [(_common_words(each),) for each in found.overlap])
     yield from _section("history", [_event(event) for event in found.history])
     yield from _section("rests on", [(plain(r["id"]), _verdict(r)) for r in found.chain])
     yield from _section(f"represents {len(found.represents)}", [(name,) for name in found.represents])
@@ -111,7 +112,9 @@ def leaks(found: Mapping[str, Any]) -> Iterator[str]:
     rows = [(side["side"], side["records"], side["kept"], _pairs(side["contents"])) for side in found["sides"]]
     yield from columns([("side", "records", "kept", "distinct contents"), *rows])
     by = found["compared_by"]
-    parts = [(name, _pairs({kind: f"{value:g}" for kind, value in kinds.items()})) for name, kinds in by["parts"].items()]
+    parts = [
+        (name, _pairs({kind: f"{value:g}" for kind, value in kinds.items()})) for name, kinds in by["parts"].items()
+    ]
     yield from _section("a part alone leaks from", parts)
     rules = [("{" + ", ".join(f"{term}: {value}" for term, value in rule.items()) + "}",) for rule in by["rules"]]
     yield from _section("and by the rules of duplicates", rules)
@@ -121,12 +124,19 @@ def leaks(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("remain", [_leaked(row) for row in remaining["by"]])
     lacking = found["not_compared"]
     quarantined = [(code, f"{count} quarantined") for code, count in lacking["quarantined"].items()]
-    lacks = [(name, f"without a fingerprint: {_pairs(kinds)}") for name, kinds in lacking["without_fingerprint"].items()]
+    lacks = [
+        (name, f"without a fingerprint: {_pairs(kinds)}") for name, kinds in lacking["without_fingerprint"].items()
+    ]
     yield from _section("not compared", [*quarantined, *lacks])
     for name in ("removed", "remaining"):
         shown = found["worst"][name][:LISTED]
         lines = [(row["id"], "←", row["from"], row["protected"], row["method"], f"{row['score']:.4g}") for row in shown]
         yield from _section(f"the worst {name}", lines)
+
+
+def _common_words(row: Mapping[str, Any]) -> str:
+    where = f"{row['part']}: {row['words']} words in a row, from word {row['at'] + 1:,} of {row['of']:,}"
+    return f"{where} ({row['shared']} of {row['ngrams']} n-grams in all): “{row['text']}”"
 
 
 def _leaked(row: Mapping[str, Any]) -> tuple[object, ...]:

@@ -263,4 +263,11 @@ def _order(item: Item, settings: params.Dedup) -> tuple[Any, ...]:
         "source": (sources.index(row["source"]) if row["source"] in sources else len(sources),),
         "quality": (-row["quality"] if row["quality"] is not None else np.inf,),
     }
-    return (item.rank > 0, side(item, settings), item.rank, place.get(row["split"], len(splits)), *(by[name] for name in settings.keep), item.name)
+    return (
+        item.rank > 0,
+        side(item, settings),
+        item.rank,
+        place.get(row["split"], len(splits)),
+        *(by[name] for name in settings.keep),
+        item.name,
+    )

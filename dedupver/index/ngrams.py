@@ -66,7 +66,11 @@ class _Table:
         self.values, self.owner = values, owner
         self.present = np.zeros(1 << (_PRESENT - 5), np.uint32)
         first = values >> np.uint64(64 - _PRESENT)
-        np.bitwise_or.at(self.present, (first >> np.uint64(5)).astype(np.int64), np.uint32(1) << (first % np.uint64(32)).astype(np.uint32))
+        np.bitwise_or.at(
+            self.present,
+            (first >> np.uint64(5)).astype(np.int64),
+            np.uint32(1) << (first % np.uint64(32)).astype(np.uint32),
+        )
         bits = min(max(len(values), 1).bit_length() + 1, 24)
         edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
         self.directory = np.append(np.searchsorted(values, edges), len(values))

@@ -24,7 +24,7 @@ Score = Callable[[Rows, Rows, float], Scores]
 """Gives the exact similarity of pairs of contents, named by their numbers, shapes (m,); 0 may stand for any below."""
 
 SCORED: Final = EVIDENCE | {"joint": JOINT["text"], "ngram": NGRAM}
-"""All that pairs of contents are scored by: kinds within a modality, an image with a text, and what leaks into a text."""
+"""All that pairs of contents are scored by: kinds within a modality, an image with a text, a text within another."""
 
 
 class Hot(NamedTuple):

@@ -69,7 +69,11 @@ def of_params(settings: params.Dedup, names: Mapping[str, str], parts_met: set[t
     found = []
     for part, (name, modality) in enumerate(names.items()):
         if name in given.parts:
-            found.append(Rule(f"leakage: {{{name}: similar}}", (Term(part, given.at_least(modality, settings)),), same_parts=False))
+            found.append(
+                Rule(
+                    f"leakage: {{{name}: similar}}", (Term(part, given.at_least(modality, settings)),), same_parts=False
+                )
+            )
     if given.thresholds:
         thresholds = settings.thresholds.model_copy(update=given.thresholds)
         similar = tuple(dict.fromkeys([*settings.similar, *given.thresholds]))

@@ -130,8 +130,8 @@ def lowest(rules: list[Rule]) -> dict[str, float]:
 def edges(rules: list[Rule], nodes: Rows, evidence: Evidence, sides: Rows | None = None) -> Edges:
     """Return every pair of nodes that a rule calls duplicates by listed evidence, once each, by its strongest rule.
 
-    `nodes` has shape (n, parts) of content numbers, `sides` (n,), which rules about leaks ask for. Pairs of which the most selective term is in a hot bucket are not
-    listed: `judge` finds them among those that share one.
+    `nodes` has shape (n, parts) of content numbers, `sides` (n,), which rules about leaks ask for. Pairs of
+    which the most selective term is in a hot bucket are not listed: `judge` finds them among those that share one.
     """
     return _strongest(
         _judge(rule, number, nodes, left, right, evidence)
