@@ -87,7 +87,7 @@ def counts(certificate: Mapping[str, Any]) -> dict[str, int]:
 
 def measured(recall: pa.Table, given: params.Params) -> dict[str, float | None]:
     """Return the recall of each search (of a table RECALL) at the thresholds of leaks; null: nothing to be found."""
-    thresholds = given.dedup.thresholds.model_copy(update=dict(given.dedup.leakage.thresholds))
+    thresholds = given.dedup.thresholds.model_copy(update=given.dedup.leakage.stricter)
     return report.recall(recall, thresholds)
 
 
@@ -172,7 +172,7 @@ def _compared_by(names: Mapping[str, str], given: params.Params) -> dict[str, An
         for name, modality in names.items()
         if name in settings.leakage.parts
     }
-    thresholds = settings.thresholds.model_dump() | dict(settings.leakage.thresholds)
+    thresholds = settings.thresholds.model_dump() | settings.leakage.stricter
     return {
         "parts": parts,
         "rules": [dict(rule) for rule in settings.rules],
@@ -184,7 +184,7 @@ def _compared_by(names: Mapping[str, str], given: params.Params) -> dict[str, An
 def _not_compared(live: pa.Table, names: Mapping[str, str], index: Index, given: params.Params) -> dict[str, Any]:
     """Count what nothing, or not all, could be said of: the quarantined by code, and contents without a fingerprint."""
     lacking: dict[str, dict[str, int]] = {}
-    digests, record, part = of_parts(live["parts"], "content", list(names))
+    digests, _, part = of_parts(live["parts"], "content", list(names))
     for place, (name, modality) in enumerate(names.items()):
         if name not in given.dedup.leakage.parts:
             continue

@@ -411,10 +411,15 @@ class Leakage(Section):
     thresholds: dict[Similar, Similarity] = Field(default_factory=dict)
     ngrams: Similarity | None = None
 
+    @property
+    def stricter(self) -> dict[str, float]:
+        """Return the thresholds across splits that params name, by kind of EVIDENCE."""
+        return {str(kind): value for kind, value in self.thresholds.items()}
+
     def at_least(self, modality: str, settings: Dedup) -> dict[str, float]:
         """Return the kinds of evidence that make a part of a modality a leak, and how alike the two must be."""
         kinds = [k for k in EVIDENCE if k in {*settings.similar, *self.thresholds} and EVIDENCE[k].modality == modality]
-        found = {kind: self.thresholds.get(kind, settings.thresholds.of(kind)) for kind in kinds}  # type: ignore[call-overload]
+        found = {kind: self.stricter.get(kind, settings.thresholds.of(kind)) for kind in kinds}
         return found | ({"ngram": self.ngrams} if modality == "text" and self.ngrams is not None else {})
 
 
@@ -439,7 +444,6 @@ class Dedup(Section):
         if not all(rules):
             raise ValueError("an empty rule would make every two records duplicates")
         return rules
-
 
     @property
     def protected(self) -> tuple[str, ...]:
@@ -559,7 +563,9 @@ class Params(Section):
         leakage = self.dedup.leakage
         for split in leakage.protected or ():
             if split not in self.dedup.splits:
-                raise ValueError(f"dedup.leakage.protected: {split!r} is not in dedup.splits, whose order says who stays")
+                raise ValueError(
+                    f"dedup.leakage.protected: {split!r} is not in dedup.splits, whose order says who stays"
+                )
         known = [*dict.fromkeys([*self.source.parts, *PARTS])]  # a default that no record has does no harm
         for name in leakage.parts:
             if name not in known:
@@ -567,13 +573,18 @@ class Params(Section):
         for kind, value in leakage.thresholds.items():
             _above_floor(f"dedup.leakage.thresholds.{kind}", value, kind, self.match.floor)
         if leakage.ngrams is not None and self.fingerprint.text.ngrams is None:
-            raise ValueError("dedup.leakage.ngrams needs n-grams: set fingerprint.text.ngrams: 13 to have them computed")
+            raise ValueError(
+                "dedup.leakage.ngrams needs n-grams: set fingerprint.text.ngrams: 13 to have them computed"
+            )
         return self
 
     @model_validator(mode="after")
     def _simhash_is_computed(self) -> Self:
         terms = (evidence_of(term, self.source.parts) for rule in self.dedup.rules for term in rule)
-        if "text_simhash" in {*self.dedup.similar, *self.dedup.leakage.thresholds, *terms} and not self.fingerprint.text.simhash:
+        if (
+            "text_simhash" in {*self.dedup.similar, *self.dedup.leakage.thresholds, *terms}
+            and not self.fingerprint.text.simhash
+        ):
             raise ValueError("dedup names the SimHash of texts: set fingerprint.text.simhash: true to have it computed")
         return self
 

@@ -255,7 +255,9 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
         remedies = [f"a line `{pair},different` in {reviews} tells the two apart"]
         remedies += _thresholds(decision, parts_of(header))
     if decision["reason"] == "leaks_into":
-        remedies.append("it is protected, but what it leaks into was published: with `dedup.history: rejudge` that goes")
+        remedies.append(
+            "it is protected, but what it leaks into was published: with `dedup.history: rejudge` that goes"
+        )
     if settings.get("history") == "frozen" and decision["decided"] != header["version"]:
         remedies.append(
             f"{decision['decided']} decided and history is frozen: set `dedup.history: rejudge` to judge it again"

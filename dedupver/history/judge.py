@@ -117,7 +117,7 @@ def _judge(
 def _involved(
     present: Present, bench: _Bench, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
 ) -> tuple[Rows, Rows, Mapping[str, str], Batches]:
-    """Return whom of those seen, and of the others, there is something to judge of; the parts that all have; matches."""
+    """Return whom of those seen, and of the others, there is something to judge of; all parts they have; matches."""
     new = ~bench.held[bench.judged]
     if not new.any():
         return np.empty(0, np.int64), np.empty(0, np.int64), {}, tuple

@@ -111,7 +111,7 @@ def _look_up(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     place: Rows,
     score: Scores,
 ) -> tuple[int, int]:
-    """Write the pairs of texts from `begin` on as long as there is room; return the next text and how many there are."""
+    """Write the pairs of texts from `begin` on while there is room; return the next text and how many there are."""
     shift = np.uint64(64 - int(np.round(np.log2(len(directory) - 1))))
     written, text = 0, begin
     while text < len(offsets) - 1 and written + len(sizes) <= len(row):

@@ -1,4 +1,4 @@
-"""Benchmarks beside the source: tables and files as the source has them, and texts with a record a line or paragraph."""
+"""Benchmarks beside the source: tables and files as in the source, and texts with a record a line or paragraph."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def _cut(task: Task, source: params.Source) -> Iterator[Task]:
 
 def _record(path: str, row: int, data: bytes | None, source: params.Source) -> Raw:
     raw = Raw(path, row, "reference")
+    if data is None:
+        return raw.quarantine(Unreadable("huge_text", f"more than {source.max_text_bytes} bytes"))
     try:
-        if data is None:
-            raise Unreadable("huge_text", f"more than {source.max_text_bytes} bytes")
         raw.parts[source.parts_of("text")[0]] = checked_text(data)
     except Unreadable as verdict:
         raw.quarantine(verdict)

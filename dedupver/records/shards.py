@@ -7,7 +7,6 @@ than its parts may have.
 from __future__ import annotations
 
 import itertools
-import posixpath
 from collections import deque
 from typing import TYPE_CHECKING, Final
 

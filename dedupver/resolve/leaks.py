@@ -75,7 +75,7 @@ def of_params(settings: params.Dedup, names: Mapping[str, str], parts_met: set[t
                 )
             )
     if given.thresholds:
-        thresholds = settings.thresholds.model_copy(update=given.thresholds)
+        thresholds = settings.thresholds.model_copy(update=given.stricter)
         similar = tuple(dict.fromkeys([*settings.similar, *given.thresholds]))
         stricter = settings.model_copy(update={"thresholds": thresholds, "similar": similar})
         again = (rule for rule in rules.parse(stricter, names, parts_met) if not rule.across)
