@@ -144,13 +144,13 @@ def leak(world: World, settings: params.Dedup, a: Item, b: Item) -> float:
     similar = {*settings.similar, *given.thresholds}
     found = [0.0]
     for part in set(given.parts) & a.parts.keys() & b.parts.keys():
-        ngram = world.score("ngram", a.parts[part], b.parts[part]) if PARTS[part] == "text" else 0.0
-        found += [ngram] if given.ngrams is not None and ngram >= given.ngrams else []
-        found += [1.0] if a.parts[part] == b.parts[part] else []
+        wholes = [1.0] if a.parts[part] == b.parts[part] else []
         for kind in similar:
             score = world.score(kind, a.parts[part], b.parts[part])
             if EVIDENCE[kind].modality == PARTS[part] and np.float32(score) >= np.float32(thresholds[kind]):
-                found.append(score)
+                wholes.append(score)
+        ngram = world.score("ngram", a.parts[part], b.parts[part]) if PARTS[part] == "text" else 0.0
+        found += wholes or ([ngram] if given.ngrams is not None and ngram >= given.ngrams else [])
     if given.thresholds:
         stricter = settings.model_copy(
             update={"thresholds": settings.thresholds.model_copy(update=given.thresholds), "similar": tuple(similar)}

@@ -17,7 +17,7 @@ from dedupver import params
 from dedupver.index.lsh import distinct
 from dedupver.resolve.evidence import SCORED, pair_key
 from dedupver.resolve.plans import Groups, Plan
-from dedupver.schema import EVIDENCE, JOINT
+from dedupver.schema import EVIDENCE, JOINT, NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -277,6 +277,8 @@ def _judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by
         for name, floor in term.at_least.items():
             found = np.where(a == b, np.float32(0), evidence.of(name, a, b, floor))
             better = (found >= np.float32(floor)) & (found > best)
+            if name == NGRAM.measure:
+                better &= best == 0  # how alike the wholes are says more
             best[better], best_kind[better], best_floor[better] = found[better], list(SCORED).index(name), floor
         good &= best > 0
         weaker = (best < score) | ((kind < 0) & (best_kind >= 0))
