@@ -53,7 +53,7 @@ def certify(
     apart = leaks.several(leaks.sides(log.state(("role", "split")), given.dedup))
     live = log.live(JUDGED) if apart else DECISION.empty_table().select(JUDGED)  # else there is nothing to compare
     side, names = leaks.sides(live, given.dedup), met(given.source.parts, live["parts"])
-    left = _remaining(live, names, index, reviews, given.dedup) if apart else LEAK.empty_table()
+    left, hot = _remaining(live, names, index, reviews, given.dedup) if apart else (LEAK.empty_table(), 0)
     gone = _removed(live)
     return {
         "format": FORMAT,
@@ -64,7 +64,7 @@ def certify(
         "models": index.built_with.get("models", {}),
         "removed": {"records": gone.num_rows, "by": _counted(gone, ("reason", "split", "protected", "method"))},
         "remaining": {"records": left.num_rows, "by": _counted(left, ("split", "protected", "method"))},
-        "not_compared": _not_compared(live, names, index, given),
+        "not_compared": _not_compared(live, names, index, given) | {"hot": hot},
         "worst": {"removed": _worst(gone), "remaining": _worst(left)},
     }, left
 
@@ -102,7 +102,7 @@ def _remaining(
     index: Index,
     reviews: Sequence[tuple[str, str, str]],
     settings: params.Dedup,
-) -> pa.Table:
+) -> tuple[pa.Table, int]:
     kept = live.filter(pc.equal(live["action"], "keep"))
     overlaps = leaks.overlaps(kept, names, index, settings)
     asked = any("joint" in rule for rule in settings.rules)

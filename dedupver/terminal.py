@@ -127,7 +127,8 @@ def leaks(found: Mapping[str, Any]) -> Iterator[str]:
     lacks = [
         (name, f"without a fingerprint: {_pairs(kinds)}") for name, kinds in lacking["without_fingerprint"].items()
     ]
-    yield from _section("not compared", [*quarantined, *lacks])
+    hot = [("hot buckets", f"{lacking['hot']} records not with all")] if lacking["hot"] else []
+    yield from _section("not compared", [*quarantined, *lacks, *hot])
     for name in ("removed", "remaining"):
         shown = found["worst"][name][:LISTED]
         lines = [(row["id"], "←", row["from"], row["protected"], row["method"], f"{row['score']:.4g}") for row in shown]

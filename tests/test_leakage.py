@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import projects
 import pytest
 from PIL import Image
@@ -19,6 +20,8 @@ from dedupver import check, cli, leakage, params, store, versions
 from dedupver.manifest import open_manifest
 from dedupver.params import Params
 from dedupver.repository import read_yaml
+from dedupver.resolve.hot import Buckets
+from dedupver.resolve.leaks import in_buckets
 from dedupver.schema import ParamsError, SourceError, StateError
 
 SUN = "A sundial shows the time of day by the place of a shadow on a plate that is marked with the hours"
@@ -469,3 +472,13 @@ def test_what_is_protected_follows_the_order_of_splits() -> None:
     assert Params.model_validate({"dedup": {"splits": ["gold", "train"]}}).dedup.protected == ("gold",)
     named = {"dedup": {"leakage": {"protected": ["validation", "test"]}}}
     assert Params.model_validate(named).dedup.protected == ("test", "validation")
+
+
+def test_a_bucket_of_too_many_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three test records and two of train in one bucket, two may be compared where ten comparisons are too many."""
+    monkeypatch.setattr("dedupver.resolve.leaks.COMPARED", 1)
+    members = np.array([(0 << 32) | node for node in range(5)], np.uint64)
+    side = np.array([1, 1, 1, 2, 2])
+    found, left_out = in_buckets(Buckets.of(members, 1, 5), side)
+    assert [(one.tolist(), others.tolist()) for one, others in found] == [([0], [3, 4]), ([1], [3, 4])]
+    assert left_out == 1

@@ -185,7 +185,9 @@ def test_no_leak_remains_but_between_those_that_stay_whatever_comes(world: World
         forced = {item.name for item in stay if item.forced}
         assert all(forced >= {name, *near} for name, near in expected.items())
     case = dataclasses.replace(world, items=stay).case()
-    rows = {row["id"]: row for row in remaining(case, policy).to_pylist()}
+    table, left_out = remaining(case, policy)
+    assert left_out == 0
+    rows = {row["id"]: row for row in table.to_pylist()}
     assert rows.keys() == expected.keys()
     for name, row in rows.items():
         assert expected[name][row["from"]] == max(expected[name].values()) == row["score"]

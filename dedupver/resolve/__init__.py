@@ -129,14 +129,15 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     return Verdicts(representative < 0, representative, said, reported, outcome.unverified)
 
 
-def remaining(case: Case, settings: params.Dedup) -> pa.Table:
+def remaining(case: Case, settings: params.Dedup) -> tuple[pa.Table, int]:
     """Return which of some kept records match one of an earlier side, with the one they resemble most (schema LEAK).
 
-    Ranks and what is forced say nothing here: every two of different sides are compared.
+    Ranks and what is forced say nothing here: every two of different sides are compared, but for some in hot buckets:
+    how many were not compared with all of one is returned as well.
     """
     sides = leaks.sides(case.records, settings)
     if not leaks.several(sides):
-        return LEAK.empty_table()
+        return LEAK.empty_table(), 0
     names = case.parts
     contents, parts = numbered(case.records["parts"], list(names))
     reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
@@ -150,11 +151,12 @@ def remaining(case: Case, settings: params.Dedup) -> pa.Table:
     evidence, buckets, _ = _evidence(case, names, contents, nodes, asked, none, least(settings, names)[0])
     said = reviews.same.at(side[reviews.same.left] != side[reviews.same.right])
     found = [rules.edges(asked, nodes.contents, evidence, side), said]
-    for left, right in leaks.in_buckets(buckets, side):
-        found.append(rules.judge(asked, nodes.contents, left, right, evidence, side))
+    together, left_out = leaks.in_buckets(buckets, side)
+    for one, others in together:
+        found.append(rules.judge(asked, nodes.contents, np.repeat(one, len(others)), others, evidence, side))
     listed = rules.joined(found)
     differ = ~in_sorted(pair_key(listed.left, listed.right), reviews.different)
-    return words.leaks(case.records, nodes, sides, asked, listed.at(differ))
+    return words.leaks(case.records, nodes, sides, asked, listed.at(differ)), left_out
 
 
 def met(parts: Mapping[str, str], column: pa.ChunkedArray) -> dict[str, str]:

@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from dedupver.digests import of_parts
 from dedupver.index import ngrams
 from dedupver.resolve import rules
+from dedupver.resolve.hot import COMPARED
 from dedupver.resolve.nodes import place_in
 from dedupver.resolve.rules import Rule, Term
 from dedupver.schema import MATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -100,15 +101,21 @@ def overlaps(records: pa.Table, names: Mapping[str, str], index: Index, settings
     )
 
 
-def in_buckets(buckets: Buckets, side: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Yield pairs of nodes of different sides that share a hot bucket, some at a time; `side` has shape (nodes,)."""
+def in_buckets(buckets: Buckets, side: Rows) -> tuple[list[tuple[Rows, Rows]], int]:
+    """Return nodes and those of later sides that share a hot bucket with them, and for how many there was no room.
+
+    A bucket may cost so many comparisons as where records are judged; `side` has shape (nodes,).
+    """
+    found, left_out = [], 0
     for begin, end in zip(buckets.starts[:-1], buckets.starts[1:], strict=True):
         members = buckets.members[begin:end].astype(np.int64)
         members = members[np.argsort(side[members], kind="stable")]
         later = np.searchsorted(side[members], side[members], side="right")
-        for at in np.flatnonzero(later < len(members)):
-            others = members[later[at] :]
-            yield np.repeat(members[at], len(others)), others
+        able = np.flatnonzero(later < len(members))
+        fits = np.cumsum(len(members) - later[able]) <= COMPARED * len(members)
+        found += [(members[at : at + 1], members[later[at] :]) for at in able[fits].tolist()]
+        left_out += int(np.count_nonzero(~fits))
+    return found, left_out
 
 
 def _holds_for_equals(rule: Rule, equal: Rule) -> bool:
