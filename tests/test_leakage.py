@@ -482,3 +482,21 @@ def test_a_bucket_of_too_many_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found, left_out = in_buckets(Buckets.of(members, 1, 5), side)
     assert [(one.tolist(), others.tolist()) for one, others in found] == [([0], [3, 4]), ([1], [3, 4])]
     assert left_out == 1
+
+
+def test_a_benchmark_beside_batches(kept_references: Any) -> None:
+    """In mode append it is compared with each batch, once it is there; and again without a base."""
+    given = {"source__reference__path": "bench", "source__reference__records": "line", "source__mode": "append"}
+    root = kept_references(("t.txt", f"{SUN}\n{SEA}\n"))
+    projects.settings(root, version="v1", **given)
+    projects.build(root)
+    assert outcome(root)["a.txt"] == ("drop", "leaks_from", "bench/t.txt#0")
+    follow(root, {"d.txt": SEA + " and lakes", "e.txt": ASK}, "v2", **given)
+    assert outcome(root)["d.txt"] == ("drop", "leaks_from", "bench/t.txt#1")
+    assert outcome(root)["b.txt"] == ("drop", "leaks_from", "bench/t.txt#1")
+    told = certificate(root)
+    assert (told["removed"]["records"], told["remaining"]["records"]) == (3, 0)
+    before = projects.kept(root)
+    projects.settings(root, version="v2", base="none", **given)
+    projects.build(root)
+    assert projects.kept(root) == before
