@@ -429,7 +429,7 @@ def _overlap(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict
     """Return where one text stands in the other, if that is why a record went, as the source has them."""
     if f".{NGRAMS}=" not in (mine["evidence"] or ""):
         return []
-    from dedupver.preview import overlap  # noqa: PLC0415
+    from dedupver.overlap import overlap  # noqa: PLC0415
     from dedupver.project import Project  # noqa: PLC0415
 
     return overlap(Project(root), mine, its)

@@ -62,7 +62,7 @@ class Explanation:
     represents: list[str]  # the ids of those dropped for it
     remedies: list[str]  # what would change the decision
     fields: list[dict[str, Any]] = field(default_factory=list)  # of rows of tables: compared.beside
-    overlap: list[dict[str, Any]] = field(default_factory=list)  # of texts that share n-grams: preview.overlap
+    overlap: list[dict[str, Any]] = field(default_factory=list)  # of texts that share n-grams: overlap.overlap
 
 
 def diff(old: pa.Table, new: pa.Table) -> pa.Table:

@@ -148,7 +148,7 @@ def remaining(case: Case, settings: params.Dedup) -> tuple[pa.Table, int]:
     usual = [*rules.parse(settings, names, met_), *rules.exact(met_), *leaks.of_params(settings, names, met_)]
     asked = [replace(rule, leak=True) for rule in usual]
     none = np.empty(0, np.uint64), 0
-    evidence, buckets, _ = _evidence(case, names, contents, nodes, asked, none, least(settings, names)[0])
+    evidence, buckets, _ = evidence_among(case, names, contents, nodes, asked, none, least(settings, names)[0])
     said = reviews.same.at(side[reviews.same.left] != side[reviews.same.right])
     found = [rules.edges(asked, nodes.contents, evidence, side), said]
     together, left_out = leaks.in_buckets(buckets, side)

@@ -31,8 +31,9 @@ class Nodes:
     contents: Rows  # parts of the head, shape (m, parts)
 
     @classmethod
-    def of(cls, parts: Rows, order: Rows, apart: Mask, sides: Rows) -> Self:
+    def of(cls, parts: Rows, order: Rows, apart: Mask, sides: Rows | None = None) -> Self:
         """Join records of one side with equal parts, but for those to stay `apart`; `order` lists all records."""
+        sides = np.zeros(len(order), np.int64) if sides is None else sides
         first = int(sides.max(initial=0)) + 1
         group, span = np.where(apart, np.arange(first, len(order) + first), sides), len(order) + first
         for column in parts.T:
