@@ -15,7 +15,7 @@ from benchmarks.bench import HERE
 
 README: Final = HERE.parent / "README.md"
 DOCS: Final = HERE.parent / "docs" / "kinds"
-KINDS: Final = ("audio", "embeddings", "joint", "parts", "row", "text", "video")
+KINDS: Final = ("audio", "embeddings", "joint", "joint_media", "parts", "row", "text", "video")
 OVERVIEW: Final = DOCS / "README.md"
 OF_ALL: Final = ("full", "images-subset", *(f"kinds/{kind}" for kind in KINDS))
 SOURCES: Final = HERE.parent / "docs/sources.md"

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import leakage, params, store
+from dedupver.divided import divided
 from dedupver.history.unread import apart
 from dedupver.index.segment import Index
 from dedupver.invariants import INVARIANTS, REBUILD, RESTORE, Finding, Version, equal, evidence, said
@@ -46,13 +47,15 @@ def check(root: Path) -> list[Finding]:
     checks = [_lineage, *INVARIANTS, _published]
     if "index" not in {finding.subject for finding in damaged}:
         checks += [evidence, _leaks]
+    if not {"index", "splits", "base/splits"} & {finding.subject for finding in damaged}:
+        checks.append(divided)
     return [*damaged, *itertools.chain.from_iterable(each(version) for each in checks)]
 
 
 def _digests(root: Path) -> Iterator[Finding]:
-    """Check every sealed directory; the base has none before the second version."""
-    for name in ("manifest", "index", "base/manifest", "base/index"):
-        if name.startswith("base/") and not (root / name).exists():
+    """Check every sealed directory; the base has none before the second version, an old project no splits."""
+    for name in ("manifest", "index", "splits", "base/manifest", "base/index", "base/splits"):
+        if name.startswith(("base/", "splits")) and not (root / name).exists():
             continue
         try:
             store.verified(root / name)

@@ -139,7 +139,7 @@ def replay(
 @app.command(epilog="Example: dedupver run match")
 def run(
     context: typer.Context,
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="fingerprint, match, dedup, gates, manifest or card.")],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage of dvc.yaml, such as match.")],
 ) -> None:
     """Run one stage without DVC, for debugging.
 
@@ -313,6 +313,51 @@ def leaks(
     _answer(found, terminal.leaks(found), as_json=as_json)
     if found["remaining"]["records"]:
         raise typer.Exit(8)
+
+
+@app.command(epilog="Example: dedupver validate --source data/raw/airports.csv")
+def validate(
+    context: typer.Context,
+    source: Annotated[Path | None, typer.Option(metavar="FILE", help="Try the rules on this table alone.")] = None,
+    most: Annotated[int, typer.Option(min=0, help="How many records that fail a rule to show.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Show what the rules of params say of the records.
+
+    Each rule of `validate` with how many records it is about, how many fail it, how many of these are kept, and the
+    first that fail, with their values. Rules can be tried so before `dvc repro` runs the stage again.
+    """
+    from dedupver import terminal, trial  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+    from dedupver.state import require_idle  # noqa: PLC0415
+
+    root = _root(context)
+    require_idle(root)
+    found = trial.tried(Project(root), most, source)
+    _answer(found, terminal.validation(found), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver splits --write out")
+def splits(
+    context: typer.Context,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write each split's records below this empty folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how many records are in which split.
+
+    By split and stratum, how far that is from the ratios, the largest units that are assigned as a whole, and who could
+    not be: records that tie several splits.
+    """
+    from dedupver import splits as module  # noqa: PLC0415
+
+    root = _root(context)
+    _speak_of(root, "workspace")
+    found = module.splits(root)
+    if write is not None:
+        found |= {"written": module.write(root, write)}
+    _answer(found, module.text(found), as_json=as_json)
 
 
 @app.command(epilog="Example: dedupver check --history")

@@ -19,7 +19,7 @@ from dedupver.index.ngrams import share
 from dedupver.index.segment import Index
 from dedupver.manifest import FILES
 from dedupver.query import evidence_of, parts_of
-from dedupver.schema import DECISION, EVIDENCE, NGRAM
+from dedupver.schema import DECISION, EVIDENCE, INVALID, NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -209,8 +209,8 @@ def evidence(version: Version) -> Iterator[Finding]:
         rows, (part, other), stated = _claims(dropped["evidence"], kind, version.parts)
         mine, its = (version.find(dropped[name])[rows] for name in ("id", "representative"))
         ends = [(version.contents[a, part], version.contents[b, other]) for a, b in ((mine, its), (its, mine))]
-        if kind == "joint":  # either may be the one whose image it is
-            found = np.fmax(*(fit(index, images, texts) for images, texts in ends))
+        if kind == "joint":  # either may be the one whose text it is
+            found = np.fmax(*(fit(index, media, texts) for media, texts in ends))
         elif kind == NGRAM.measure:  # of two protected splits either may leak into the other
             found = _nearer(stated, *(share(index, a, b) for a, b in (ends[0], ends[0][::-1])))
         else:
@@ -245,11 +245,12 @@ def _claims(said: pa.ChunkedArray, kind: str, names: Mapping[str, str]) -> tuple
 
 
 def _never_evicted(version: Version) -> Iterator[Finding]:
-    """Check that what the base kept stays, unless it left, was edited, or all history was judged again."""
+    """Check that what the base kept stays, unless it left, was edited, fails a rule, or all was judged again."""
     if version.settings.history == "rejudge":
         return
     at = version.find(version.base["id"])
-    evicted = (at >= 0) & ~version.changed(version.base, at) & ~np.append(version.kept, np.True_)[at]
+    stays = version.kept | pc.is_in(version.live["reason"], pa.array(INVALID)).to_numpy()
+    evicted = (at >= 0) & ~version.changed(version.base, at) & ~np.append(stays, np.True_)[at]
     for row in version.live.take(pa.array(at[evicted])).select(["id", "action"]).to_pylist():
         yield Finding("evicted", row["id"], f"kept in the base, now {row['action']}", REBUILD)
 

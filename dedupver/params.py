@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -29,6 +30,15 @@ SPLITS: Final = {
     "dev": "validation",
 }
 """What a split is called, by the name of a folder or a file, or by what a column says; in any case of letters."""
+RECORD_ATTRIBUTES: Final = (
+    *("id", "path", "folder", "source", "split", "time", "quality", "label"),
+    *("bytes", "pixels", "chars", "seconds"),
+)
+"""What a rule of `validate` may ask of a record that is no column: what fingerprint knows of each."""
+OF_ONE_VALUE: Final = ("type", "min", "max", "min_length", "max_length", "pattern", "values")
+"""What a rule of `validate` may ask of a single value."""
+WHOLE: Final = 1e-6
+"""So far from 1 may ratios sum, which are written with few digits."""
 MOST_FIELDS: Final = 64
 """A hash of a row's fingerprint has six bits for its field."""
 
@@ -82,7 +92,7 @@ class Source(Section):
 
     path: str = "data/raw"
     mode: Literal["snapshot", "append"] = "snapshot"
-    parts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = PARTS
+    parts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], str] = Field(default=PARTS, validate_default=True)
     columns: Columns = Columns()
     text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
     image_suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
@@ -254,9 +264,16 @@ class Vector(Section):
 
 
 class Joint(Section):
-    """A space in which images and texts have vectors side by side."""
+    """Spaces in which texts have vectors beside images and videos, and beside sounds."""
 
     encoder: str | None = None
+    frames: Annotated[int, Field(gt=0, le=64)] = 8
+    sounds: str | None = None
+
+    @property
+    def any(self) -> bool:
+        """Return whether there is such a space."""
+        return bool(self.encoder or self.sounds)
 
 
 class Fingerprint(Section):
@@ -479,10 +496,163 @@ class Gates(Section):
         return found.get(name or "*", found.get("*")) if isinstance(found, dict) else found
 
 
+RuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Bound = float | str
+
+
+class Rule(Section):
+    """What is asked of a value of each record: of a column, an attribute or a part, or of several columns together.
+
+    `catalogue` is a table below data/catalogues, `key` its columns where they are called otherwise. See
+    docs/validation.md.
+    """
+
+    column: str | None = None
+    columns: tuple[str, ...] = ()
+    attribute: str | None = None
+    part: str | None = None
+    files: tuple[str, ...] = ()
+    required: bool = False
+    type: Literal["text", "number", "integer", "boolean", "date", "time"] | None = None
+    min: Bound | None = None
+    max: Bound | None = None
+    min_length: Positive | None = None
+    max_length: Positive | None = None
+    pattern: str | None = None
+    values: tuple[bool | int | float | str, ...] = ()
+    catalogue: str | None = None
+    key: tuple[str, ...] = ()
+    unique: bool = False
+    action: Literal["quarantine", "fail", "report"] = "quarantine"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are asked for."""
+        return (self.column,) if self.column else self.columns
+
+    @field_validator("min", "max", mode="before")
+    @classmethod
+    def _days_as_written(cls, given: Any) -> Any:
+        """Return a day or a time, which YAML reads as such, as it is written."""
+        return given.isoformat() if hasattr(given, "isoformat") else given
+
+    @field_validator("attribute")
+    @classmethod
+    def _known_attribute(cls, given: str | None) -> str | None:
+        if given is not None and given not in RECORD_ATTRIBUTES:
+            raise ValueError(f"{given!r} is no attribute of a record{_nearest(given, list(RECORD_ATTRIBUTES))}")
+        return given
+
+    @field_validator("catalogue")
+    @classmethod
+    def _within_the_catalogues(cls, given: str | None) -> str | None:
+        if given is not None and (given.startswith("/") or ".." in given.split("/")):
+            raise ValueError("a catalogue is a file below data/catalogues, named from there")
+        return given
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_of_re2(cls, given: str | None) -> str | None:
+        if given is not None:
+            import pyarrow.compute as pc  # noqa: PLC0415 - most params have none
+
+            try:
+                pc.match_substring_regex("", f"^(?:{given})$")
+            except ValueError as error:
+                raise ValueError(f"no pattern of RE2: {error}") from error
+        return given
+
+    @model_validator(mode="after")
+    def _asks_something_that_can_be_asked(self) -> Self:
+        if [bool(self.column), bool(self.columns), bool(self.attribute), bool(self.part)].count(True) != 1:
+            raise ValueError("a rule is about one of column, columns, attribute or part")
+        single = [name for name in OF_ONE_VALUE if getattr(self, name) not in {None, ()}]
+        if len(self.columns) > 1 and single:
+            raise ValueError(f"{single[0]} is asked of one column, not of several together")
+        if self.part and (single or self.catalogue or self.unique or not self.required):
+            raise ValueError("of a part nothing is asked but `required: true`")
+        if not (single or self.catalogue or self.unique or self.required):
+            raise ValueError("the rule asks nothing: give it required, type, min, pattern, values, catalogue or unique")
+        if self.key and len(self.key) != len(self.names or (self.attribute,)):
+            raise ValueError("key names as many columns of the catalogue as the rule has")
+        self._bounds()
+        return self
+
+    def _bounds(self) -> None:
+        days = self.type in {"date", "time"}
+        for name in ("min", "max"):
+            bound = getattr(self, name)
+            if bound is not None and (self.type in {"text", "boolean"} or isinstance(bound, str) != days):
+                raise ValueError(f"{name}: a number is of a number, and a day, in quotes, of type: date or time")
+            if isinstance(bound, str):
+                dt.datetime.fromisoformat(bound)
+
+
+class Validate(Section):
+    """What must hold of records, by rule."""
+
+    rules: dict[RuleName, Rule] = {}
+
+
 class Manifest(Section):
     """How the version is written."""
 
     link: Literal["hardlink", "copy"] = "hardlink"
+
+
+Attribute = Literal["label", "source", "split", "time", "folder", "path"]
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class SplitGates(Section):
+    """Bounds that stop the split stage before it has written anything; null: none."""
+
+    records: dict[str, Positive] = Field(default_factory=dict)
+    deviation: Similarity | None = None
+    aside: Annotated[int, Field(ge=0)] | None = None
+    straddling: Annotated[int, Field(ge=0)] | None = None
+
+
+class Split(Section):
+    """Which split each kept record is in; without ratios the data alone says so."""
+
+    ratios: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    by: tuple[Attribute, ...] = ("label",)
+    group: Attribute | None = None
+    together: tuple[dict[str, Similarity | Literal["exact", "similar"]], ...] = ({"image": "similar"},)
+    given: Literal["keep", "ignore"] = "keep"
+    history: Literal["stable", "anew"] = "stable"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    gates: SplitGates = SplitGates()
+
+    @field_validator("ratios")
+    @classmethod
+    def _ratios_are_a_whole(cls, ratios: dict[str, float]) -> dict[str, float]:
+        """Return the ratios in an order that is theirs, the largest first: JSON and DVC know none."""
+        if ratios and abs(sum(ratios.values()) - 1) > WHOLE:
+            raise ValueError(f"the ratios sum to {sum(ratios.values()):.6g}, and must sum to 1")
+        return dict(sorted(ratios.items(), key=lambda item: (-item[1], item[0])))
+
+    @field_validator("together")
+    @classmethod
+    def _rules_say_something(cls, rules: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if not all(rules):
+            raise ValueError("an empty rule would hold all records together")
+        return rules
+
+    @model_validator(mode="after")
+    def _gates_speak_of_splits(self) -> Self:
+        for name in self.gates.records:
+            if self.ratios and name not in self.ratios:
+                raise ValueError(
+                    f"gates.records: {name!r} is no split of the ratios{_nearest(name, list(self.ratios))}"
+                )
+        return self
+
+    def rules(self, parts: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return what holds records together, less what speaks of parts that params do not name."""
+        known = {"every", "content", "joint", *parts}
+        return [rule for rule in self.together if {term.partition(".")[0] for term in rule} <= known]
 
 
 class Card(Section):
@@ -503,7 +673,7 @@ class Engine(Section):
     workers: Annotated[int, Field(ge=0)] = 0  # 0: one for each core
 
 
-AFTERWARDS: Final = frozenset({"card", "engine"})
+AFTERWARDS: Final = frozenset({"split", "card", "engine"})
 """Sections that change nothing of a manifest: a version is the same whatever they say."""
 
 
@@ -514,15 +684,17 @@ class Params(Section):
     source: Source = Source()
     fingerprint: Fingerprint = Fingerprint()
     match: Match = Match()
+    validation: Validate = Field(default=Validate(), alias="validate")  # pydantic has a method of that name
     dedup: Dedup = Dedup()
     gates: Gates = Gates()
     manifest: Manifest = Manifest()
+    split: Split = Split()
     card: Card = Card()
     engine: Engine = Engine()
 
     def deciding(self) -> dict[str, Any]:
         """Return all that a version depends on, as its manifest states it."""
-        return self.model_dump(mode="json", exclude=set(AFTERWARDS))
+        return self.model_dump(mode="json", by_alias=True, exclude=set(AFTERWARDS))
 
     @model_validator(mode="after")
     def _fields_are_columns(self) -> Self:
@@ -540,15 +712,36 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _validated_parts_are_known(self) -> Self:
+        for name, rule in self.validation.rules.items():
+            if rule.part and rule.part not in self.source.parts:
+                near = _nearest(rule.part, list(self.source.parts))
+                raise ValueError(f"validate.rules.{name}: {rule.part!r} is no part{near}")
+        return self
+
+    @model_validator(mode="after")
     def _rules_speak_of_parts(self) -> Self:
         for rule in self.dedup.rules:
             for term, value in rule.items():
                 _check_term(term, value, self.source.parts)
             if "joint" in rule and len(rule) > 1:
                 raise ValueError(
-                    "dedup.rules: joint stands alone in its rule, for an image and a text have no other evidence in "
-                    "common. Write it as a rule beside the others: either is enough then"
+                    "dedup.rules: joint stands alone in its rule, for a text has no other evidence in common with "
+                    "an image, a video or a sound. Write it as a rule beside the others: either is enough then"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _together_speaks_of_parts(self) -> Self:
+        for rule in self.split.together:
+            for term, value in rule.items():
+                if term.partition(".")[0] in self.source.parts or term.partition(".")[0] not in PARTS:
+                    _check_term(term, value, self.source.parts, "split.together")
+                kind = evidence_of(term, self.source.parts)
+                if kind and isinstance(value, float):
+                    _above_floor(f"split.together {term}", value, kind, self.match.floor)
+                if term.partition(".")[0] == "joint":
+                    raise ValueError("split.together: joint compares across modalities, which only dedup.rules does")
         return self
 
     @model_validator(mode="after")
@@ -580,11 +773,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _simhash_is_computed(self) -> Self:
-        terms = (evidence_of(term, self.source.parts) for rule in self.dedup.rules for term in rule)
-        if (
-            "text_simhash" in {*self.dedup.similar, *self.dedup.leakage.thresholds, *terms}
-            and not self.fingerprint.text.simhash
-        ):
+        rules = (*self.dedup.rules, *self.split.together)
+        terms = {evidence_of(term, self.source.parts) for rule in rules for term in rule}
+        named = {*self.dedup.similar, *self.dedup.leakage.thresholds, *terms}
+        if "text_simhash" in named and not self.fingerprint.text.simhash:
             raise ValueError("dedup names the SimHash of texts: set fingerprint.text.simhash: true to have it computed")
         return self
 
@@ -592,8 +784,10 @@ class Params(Section):
     def _there_is_a_joint_space(self) -> Self:
         if self.dedup.captions == "most_similar" and not self.fingerprint.joint.encoder:
             raise ValueError("dedup.captions is most_similar, which needs a joint space: set fingerprint.joint.encoder")
-        if any("joint" in rule for rule in self.dedup.rules) and not self.fingerprint.joint.encoder:
-            raise ValueError("dedup.rules names joint, which needs a joint space: set fingerprint.joint.encoder")
+        if any("joint" in rule for rule in self.dedup.rules) and not self.fingerprint.joint.any:
+            raise ValueError(
+                "dedup.rules names joint, which needs a joint space: set fingerprint.joint.encoder, or sounds beside it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -612,7 +806,7 @@ def evidence_of(term: str, parts: Mapping[str, str]) -> str | None:
     """Return the kind of evidence that a number in a rule's term speaks of: `caption.embedding` → `text_embedding`.
 
     `parts` maps each part to its modality. A bare part means its modality's first kind: minhash for texts, phash for
-    images. `joint` is one of images and texts; `every` and `content` have none.
+    images. `joint` is one of texts and all that is none; `every` and `content` have none.
     """
     if term == "joint":
         return term
@@ -660,18 +854,18 @@ def _check_columns(part: str, columns: object) -> None:
         raise ValueError(f"columns.{part} names {twice[0]!r} twice")
 
 
-def _check_term(term: str, value: object, parts: Mapping[str, str]) -> None:
+def _check_term(term: str, value: object, parts: Mapping[str, str], key: str = "dedup.rules") -> None:
     part, _, measure = term.partition(".")
     if part not in {"every", "content", "joint", *parts} or (measure and evidence_of(term, parts) is None):
         measured = [f"{p}.{k.measure}" for p, modality in parts.items() for k in EVIDENCE.values() if k[0] == modality]
         known = ["every", "content", "joint", *parts, *measured]
-        raise ValueError(f"dedup.rules: unknown term {term!r}{_nearest(term, known)}")
+        raise ValueError(f"{key}: unknown term {term!r}{_nearest(term, known)}")
     if term in {"every", "content"} and isinstance(value, float):
-        raise ValueError(f"dedup.rules: {term} takes `exact` or `similar`; a number needs a part: {{image: {value}}}")
+        raise ValueError(f"{key}: {term} takes `exact` or `similar`; a number needs a part: {{image: {value}}}")
     if term == "content" and value != "exact":
-        raise ValueError("dedup.rules: content takes `exact`")
+        raise ValueError(f"{key}: content takes `exact`")
     if (measure or term == "joint") and not isinstance(value, float):
-        raise ValueError(f"dedup.rules: {term} takes a number, a similarity in [0, 1]")
+        raise ValueError(f"{key}: {term} takes a number, a similarity in [0, 1]")
 
 
 def _above_floor(name: str, value: float, kind: str, floor: ByEvidence) -> None:
@@ -694,9 +888,14 @@ def _explain(error: Any) -> str:
 def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
     model: Any = Params
     for step in location[:-1]:
-        field = model.model_fields.get(step) if hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
-    return list(model.model_fields) if hasattr(model, "model_fields") else []
+        model = get_args(model)[1] if get_origin(model) is dict else _fields(model).get(str(step))
+    return list(_fields(model))
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    """Return what the fields of a section are, by the name that they have in params.yaml."""
+    fields = getattr(model, "model_fields", {})
+    return {field.alias or name: field.annotation for name, field in fields.items()}
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -2,9 +2,11 @@
 
     fingerprint   data/raw, base        → build/fingerprint
     match         build/fingerprint     → index, build/match
+    validate      records, data/raw     → build/validate
     dedup         matches, records      → build/dedup
     gates         decisions             → passes, or an error
     manifest      decisions, data/raw   → manifest, clean
+    split         manifest, index       → splits
     card          manifest, clean       → DATASET.md, croissant.json
 
 Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs, call `main`.
@@ -35,6 +37,8 @@ from dedupver.schema import (
     CAPTIONED,
     DECISION,
     EVIDENCE,
+    FAILURE,
+    FORMAT,
     LEAK,
     MATCH,
     MOVED,
@@ -121,6 +125,19 @@ def match_(project: Project) -> dict[str, Any]:
     return {**counts, "recall": report.recall(recall, given.match.floor)}
 
 
+def validate(project: Project) -> dict[str, Any]:
+    """Judge the records by the rules of `validate`: who fails one, and how many."""
+    from dedupver import validation
+
+    failed, counts = validated(project) if project.params.validation.rules else validation.nothing()
+    validation.require(failed)
+    with store.building(project.build / "validate") as out:
+        store.write_table(out / "failed.parquet", failed, FAILURE)
+        store.write_json(out / "counts.json", counts)
+    report.write_plot(project.plots / "validate.csv", ("rule", "code", "records"), validation.rows(counts))
+    return validation.metrics(counts, failed)
+
+
 def dedup(project: Project) -> dict[str, Any]:
     """Turn matches into decisions under the thresholds and rules."""
     given = project.params
@@ -135,7 +152,7 @@ def dedup(project: Project) -> dict[str, Any]:
         store.write_table(out / "captions.parquet", captioned, CAPTIONED)
         common, repeated = _in_common(log, given.source, index)
         live = log.state(TOLD)
-        leaked, remaining = leakage.certify(log, index, _said(project), given)
+        leaked, remaining = leakage.certify(log, index, said(project), given)
         leaked |= {"recall": leakage.measured(measured, given)}
         store.write_json(out / manifest.LEAKS, leaked)
         store.write_table(out / "leaks.parquet", remaining, LEAK)
@@ -147,8 +164,7 @@ def dedup(project: Project) -> dict[str, Any]:
     report.write_plot(project.plots / "shared.csv", ("what", "records", "contents"), report.shared_sizes(common))
     counted = {r["values"]: r["counts"] for r in reported["case"].value_counts().to_pylist()}
     cases = [*words.cases(given.source.parts, given.dedup), words.CONFLICT]
-    if given.fingerprint.joint.encoder:
-        cases += [joint.UNLIKE, *joint.cases(given.source.parts)]
+    cases += joint.cases(given.source.parts, joint.spaces(given.fingerprint.joint))
     return {
         **manifest.counts(live),
         "across_versions": report.across_versions(live),
@@ -196,10 +212,37 @@ def manifest_(project: Project) -> dict[str, Any]:
     written = _publish(project, live)
     stated: dict[str, str] = {}
     with store.building(project.manifest, stated) as out:
+        _tell_validation(project, live, out)
         stated |= manifest.write(out, project.base_log(), prints, decided, _header(project, live))
     report.write_plot(project.plots / "versions.csv", ("version", "action", "records"), report.by_version(live))
     changed = {name: store.rows_of(decided.file(f"{name}.parquet")) for name in manifest.FILES.values()}
     return {"written": written, "changed": changed}
+
+
+def split_(project: Project) -> dict[str, Any]:
+    """Give each kept record a split that it keeps; nothing that is alike lies in two."""
+    from dedupver import split
+
+    given = project.params
+    log, stated = manifest.open_manifest(project.manifest), dict[str, str]()
+    before = project.root / "base" / "splits"
+    earlier = split.Earlier.open(before) if given.split.history == "stable" else split.NOTHING
+    if given.version.name in earlier.versions:
+        raise StateError(
+            f"the base's splits are {given.version.name}'s already: name this version with `dedupver next`"
+        )
+    divided = split.of(log, partial(Index.open, project.index), said(project), earlier, given)
+    found = split.told(divided.kept, divided.exceptions, given.split.ratios)
+    split.judge(found, given.split.gates)
+    with store.building(project.splits, stated) as out:
+        header = {
+            "manifest": store.sha256_file(project.manifest / store.LISTING),
+            "params": given.split.model_dump(mode="json"),
+            "told": found,
+        }
+        stated |= split.write(out, given.version.name, earlier, divided, header)
+    report.write_plot(project.plots / "splits.csv", ("stratum", "split", "records"), split.bars(found))
+    return split.scalars(found, divided)
 
 
 def card(project: Project) -> dict[str, Any]:
@@ -222,12 +265,16 @@ PLACED: Final = ("id", "path", "row", "role", "version", "action", "representati
 STEPS: Final[dict[str, Callable[[Project], dict[str, Any]]]] = {
     "fingerprint": fingerprint,
     "match": match_,
+    "validate": validate,
     "dedup": dedup,
     "gates": gates_,
     "manifest": manifest_,
+    "split": split_,
     "card": card,
 }
 STAGES: Final = tuple(STEPS)
+DECIDING: Final = STAGES[: STAGES.index("dedup") + 1]
+"""What runs until every record has a decision; nothing of the version is written by then."""
 
 
 def run(stage: str, root: Path) -> None:
@@ -256,6 +303,23 @@ def main(stage: str, release: str) -> None:
         sys.exit(error.exit_code)
 
 
+def validated(project: Project) -> tuple[pa.Table, dict[str, Any]]:
+    """Return who fails the rules of params (schema FAILURE), and how many were asked."""
+    from dedupver import validation
+    from dedupver.history.present import assemble, everyone
+
+    given = project.params
+    present = assemble(*project.read(), project.base_log(), given)
+    records = everyone(present, [*validation.needed(given), "version"])
+    if given.source.mode == "snapshot":
+        records = records.set_column(
+            records.column_names.index("version"), "version", pa.repeat(given.version.name, records.num_rows)
+        )
+    roots = {version: project.batch(version) for version in pc.unique(records["version"]).to_pylist()}
+    found = validation.validate(records.rename_columns({"version": "batch"}), roots, project.catalogues, given)
+    return found.failed, found.counts
+
+
 def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tuple[pa.Table, int]:
     """Write below `out` what is decided; return what is reported (REPORTED), and how many pairs were not verified.
 
@@ -264,8 +328,8 @@ def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tu
     from dedupver import history
 
     given = project.params
-    present = history.assemble(*project.read(), base, given)
-    decided = history.decide(present, index, _said(project), given)
+    present = history.quarantine(history.assemble(*project.read(), base, given), project.invalid())
+    decided = history.decide(present, index, said(project), given)
     with contextlib.ExitStack() as files:
         write = {action: _opened(files, out, name, DECISION) for action, name in manifest.FILES.items()}
         write[manifest.PLACES] = _opened(files, out, manifest.PLACES, MOVED)
@@ -274,9 +338,10 @@ def _decide(project: Project, base: manifest.Log, index: Index, out: Path) -> tu
     return decided.reported, decided.unverified
 
 
-def _said(project: Project) -> list[tuple[str, str, str]]:
-    said = reviews.read(project.root / project.params.dedup.reviews)
-    return [(each.left, each.right, each.label) for each in said]
+def said(project: Project) -> list[tuple[str, str, str]]:
+    """Return what people said of pairs: two ids, and `same` or `different`."""
+    path = project.root / project.params.dedup.reviews
+    return [(each.left, each.right, each.label) for each in reviews.read(path)]
 
 
 def _opened(files: contextlib.ExitStack, out: Path, name: str, schema: pa.Schema) -> Callable[[pa.Table], None]:
@@ -295,15 +360,15 @@ def _in_common(log: manifest.Log, source: params.Source, index: Index) -> tuple[
 
 def _across(log: manifest.Log, given: params.Params, index: Index) -> tuple[pa.Table, pa.Table]:
     """Return how well captions fit (schema CAPTIONED), and what else the joint space tells of the kept (REPORTED)."""
-    from dedupver.index.joint import fit
+    from dedupver.index.joint import best
 
-    if not given.fingerprint.joint.encoder:
+    if not given.fingerprint.joint.any:
         return CAPTIONED.empty_table(), REPORTED.empty_table()
     live = log.live(("id", "parts", "action", "decided"))
     kept = live.filter(pc.equal(live["action"], "keep"))
     every = given.dedup.history != "frozen"
     fresh = pc.or_(pc.equal(kept["decided"], given.version.name), every)
-    fits = joint.Fits(partial(fit, index), index.fits(), given.dedup.thresholds.joint)
+    fits = joint.Fits(partial(best, index), index.fits(), given.dedup.thresholds.joint)
     return joint.across(kept.append_column("fresh", fresh), met(given.source.parts, kept["parts"]), fits)
 
 
@@ -321,6 +386,17 @@ def _publish(project: Project, decisions: pa.Table) -> int:
         target.mkdir()
         written += publish.publish(project.batch(version), target, mine, given.source, given.manifest.link)
     return written
+
+
+def _tell_validation(project: Project, live: pa.Table, out: Path) -> None:
+    """Write the figures of validation, where anything is asked: before and after."""
+    from dedupver import validation
+
+    rules, found = project.params.validation.rules, store.Sealed(project.build / "validate")
+    if rules:
+        failed = store.read_table(found.file("failed.parquet"), FAILURE)
+        told = validation.told(store.read_json(found.file("counts.json")), failed, live, rules)
+        store.write_json(out / f"{project.params.version.name}.validation.json", {"format": FORMAT, **told})
 
 
 def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:

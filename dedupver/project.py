@@ -6,17 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
 from dedupver import manifest, params, store
 from dedupver.index.segment import Index
-from dedupver.schema import BROUGHT, JOINT, ParamsError, SourceError, StateError
+from dedupver.schema import BROUGHT, FAILURE, INVALID, ParamsError, SourceError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pyarrow as pa
 
     Unread = Mapping[str, Sequence[tuple[int, int]]]
 
@@ -36,8 +35,10 @@ class Project:
         self.params = params.load(root / "params.yaml")
         self.build, self.index = root / "build", root / "index"
         self.manifest, self.clean = root / "manifest", root / "clean"
+        self.splits = root / "splits"
         self.metrics, self.plots = root / "metrics", root / "plots"
         self.raw = root / self.params.source.path
+        self.catalogues = root / "data" / "catalogues"
 
     @property
     def forgets(self) -> bool:
@@ -78,6 +79,10 @@ class Project:
         """Return what the base says of what it has read (records.earlier); nothing where there is no base."""
         return dict(store.read_json(store.Sealed(self.base / "manifest").file(manifest.READ))) if self.base else {}
 
+    def invalid(self) -> pa.Table:
+        """Return the id of each record that validation takes out, and why (code, detail), sorted by id."""
+        return verdicts(store.read_table(store.Sealed(self.build / "validate").file("failed.parquet"), FAILURE))
+
     def decided(self) -> manifest.Log:
         """Return what the base decided, and after it what dedup decided for this version."""
         sealed = store.Sealed(self.build / "dedup")
@@ -115,6 +120,7 @@ class Project:
         """Return the settings and the models that decide what a fingerprint is."""
         from dedupver.fingerprint.encoders import find_model  # noqa: PLC0415 - only two of the stages ask
 
+        joint = self.params.fingerprint.joint
         models: dict[str, Any] = {
             modality: find_model(spec, modality).digest if spec else None
             for modality, spec in (
@@ -122,8 +128,10 @@ class Project:
                 ("image", self.params.fingerprint.image.encoder),
             )
         }
-        if joint := self.params.fingerprint.joint.encoder:
-            models["joint"] = [find_model(joint, modality).digest for modality in JOINT]
+        spaces = {"joint": (joint.encoder, "image"), "heard": (joint.sounds, "audio")}
+        for name, (spec, modality) in spaces.items():
+            if spec:
+                models[name] = [find_model(spec, side).digest for side in (modality, "text")]
         return {"fingerprint": self.params.fingerprint.model_dump(mode="json"), "models": models}
 
     def built_with(self) -> dict[str, Any]:
@@ -160,3 +168,12 @@ def brought(prints: Path, version: str) -> tuple[pa.Table, Unread]:
     return records.set_column(records.num_columns - 1, BROUGHT.field("version"), named), store.read_json(
         sealed.file(UNREAD)
     )
+
+
+def verdicts(failed: pa.Table) -> pa.Table:
+    """Return the first reason for which each record that fails goes: id, code, detail, sorted by id."""
+    goes = failed.filter(pc.equal(failed["action"], "quarantine"))
+    goes = goes.append_column("order", pc.index_in(goes["code"], pa.array(INVALID)))
+    goes = goes.sort_by([(name, "ascending") for name in ("id", "order", "rule")])
+    first = pc.index_in(pc.unique(goes["id"]), goes["id"])
+    return goes.select(["id", "code", "detail"]).take(first)

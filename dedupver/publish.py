@@ -143,7 +143,7 @@ def _write_lines(table: Table, kind: str | None, place: Path, rows: Rows) -> Ite
     delimiter = separated.DELIMITERS.get(kind or "")
     header = separated.header(table.file, begin, delimiter) if delimiter else b""
     begin += len(header)
-    form = line_format(table, kind or "jsonl", header)
+    form = line_format(table, kind or "jsonl", header, table.used())
     at = 0
     with (
         streams.opened(table.file, 0) as file,

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dedupver.digests import laid_out, parts_in
 from dedupver.manifest import latest, outcomes
 from dedupver.records import streams
-from dedupver.schema import EVIDENCE, NGRAM, PARTS, DedupverError
+from dedupver.schema import EVIDENCE, INVALID, NGRAM, PARTS, DedupverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,7 +239,12 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
     if decision["action"] == "gone":
         return ["put it back into the source"]
     if decision["action"] == "quarantine":
-        return [f"mend or remove {decision['path']}: {decision['reason']} ({decision['detail'] or 'no detail'})"]
+        mend = f"mend or remove {decision['path']}: {decision['reason']} ({decision['detail'] or 'no detail'})"
+        rule = str(decision["detail"]).partition(":")[0]
+        return [
+            mend,
+            *([f"or the rule, `validate.rules.{rule}` in params.yaml"] if decision["reason"] in INVALID else []),
+        ]
     if decision["action"] == "keep":
         return ["nothing drops it; a lower threshold in `dedup.thresholds` could, if a kept record resembles it"]
     if decision["reason"] == "other_caption_of":

@@ -153,6 +153,7 @@ def _set_up(space: Path, version: Released, overrides: Mapping[str, object], *, 
     git(space, "read-tree", "-u", "--reset", version.commit)
     git(space, "checkout", "HEAD", "--", *_pipeline(space))
     git(space, "clean", "-dfq", "--exclude", WORKSHOP)
+    versions.complete(space)
     if overrides:
         repository.assign(space / "params.yaml", overrides)
     given = params.load(space / "params.yaml")

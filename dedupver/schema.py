@@ -61,8 +61,18 @@ EVIDENCE: Final = {
 }
 """Name in params (floors, thresholds) → kind of evidence. A rule that names a part alone means its modality's first."""
 
-JOINT: Final = {modality: Kind(modality, "joint", "vectors") for modality in ("image", "text")}
-"""Modalities whose contents have vectors in one common space, where an image and a text can be compared."""
+ACROSS: Final = {
+    "image": (Kind("image", "joint", "vectors"), Kind("text", "joint", "vectors")),
+    "video": (Kind("video", "joint", "vectors"), Kind("text", "joint", "vectors")),
+    "audio": (Kind("audio", "heard", "vectors"), Kind("text", "heard", "vectors")),
+}
+"""Modalities that texts are compared with, and the vectors of both: in one space with pictures, in another with sounds.
+
+A video has several vectors, those of some of its pictures.
+"""
+
+JOINT: Final = tuple(dict.fromkeys(kind for pair in ACROSS.values() for kind in pair))
+"""All vectors that contents have in common spaces."""
 
 NGRAM: Final = Kind("text", "ngram", "sets")
 """How much of one text stands in another, as runs of words: what leaks, and makes no duplicate."""
@@ -209,15 +219,23 @@ RECALL: Final = pa.schema(
 
 FIT: Final = pa.schema(
     [
-        pa.field("image", DIGEST, nullable=False),
+        pa.field("media", DIGEST, nullable=False),  # an image, a video or a sound
         pa.field("text", DIGEST, nullable=False),
         pa.field("score", pa.float32(), nullable=False),  # a similarity in [0, 1]
+        pa.field("millis", pa.int64()),  # when a video shows what fits best; null: it is no video
     ]
 )
-"""Images and texts that fit each other in the joint space, at or above the floor."""
+"""Contents and texts that fit each other in a joint space, at or above the floor."""
 
-CAPTIONED: Final = pa.schema([pa.field("id", pa.string()), pa.field("score", pa.float64())])
-"""How well the image and the caption of a kept record fit each other; the worst first."""
+CAPTIONED: Final = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("part", pa.string()),  # what the caption is of
+        pa.field("score", pa.float64()),
+        pa.field("millis", pa.int64()),  # as in FIT
+    ]
+)
+"""How well the caption of a kept record fits its image, video or sound; the worst first."""
 
 OUTCOME: Final = [
     pa.field("version", pa.string(), nullable=False),  # that brought this content of the record
@@ -251,6 +269,7 @@ REPORTED: Final = pa.schema(
         ("right", pa.string()),
         ("kind", pa.string()),
         ("score", pa.float64()),
+        ("millis", pa.int64()),  # of what fits a text: when a video shows it
     ]
 )
 """Pairs of kept records that resemble each other in a way that drops neither."""
@@ -279,6 +298,30 @@ LEAK: Final = pa.schema(
 )
 """Kept records that match a kept one of a protected split, or a reference."""
 
+ASSIGNED: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("why", pa.string(), nullable=False),  # given | joined | balanced
+        pa.field("stratum", pa.string(), nullable=False),  # JSON: the values of split.by, in their order
+        pa.field("unit", pa.string(), nullable=False),  # the least id of the kept records that it was assigned with
+        pa.field("content", DIGEST, nullable=False),  # of the record's parts: it is known by this where it is renamed
+        pa.field("version", pa.string(), nullable=False),  # that assigned it
+    ]
+)
+"""A record and its split, by the version that assigned it; each id once over all versions."""
+
+EXCEPTION: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),
+        pa.field("case", pa.string(), nullable=False),  # bridge | straddles | given_otherwise
+        pa.field("split", pa.string()),  # its own; null: it has none
+        pa.field("others", pa.list_(pa.string()), nullable=False),  # those that it is tied to, or that the data gives
+    ]
+)
+"""Records whose cluster lies in several splits, or that the data gives another split."""
+
 SHARED: Final = pa.schema(
     [
         pa.field("what", pa.string(), nullable=False),  # the name of a part
@@ -289,6 +332,23 @@ SHARED: Final = pa.schema(
     ]
 )
 """What several kept records of the dataset hold alike, though they are no duplicates as wholes."""
+
+INVALID: Final = (
+    *("missing_value", "failed_schema", "out_of_range", "bad_length", "bad_pattern", "not_allowed"),
+    *("unknown_reference", "not_unique"),
+)
+"""Why a record that can be read is quarantined: what a rule of `validate` asks, in the order in which it is asked."""
+
+FAILURE: Final = pa.schema(
+    [
+        *(RECORD.field(name) for name in ("id", "path", "row")),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),  # quarantine | report: a rule of `fail` ends the run
+        pa.field("code", pa.string(), nullable=False),  # one of INVALID
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+"""Records that fail a rule of `validate`, each once for each rule; sorted by id and rule."""
 
 REVIEW: Final = pa.schema(
     [

@@ -26,7 +26,7 @@ RELEASED: Final = (
     *("dvc.lock", "dvc.yaml", "params.yaml", "reviews.csv", "stages"),
     *("metrics", "DATASET.md", "croissant.json", "*.dvc"),
 )
-BUILT: Final = ("build/fingerprint", "index", "build/match", "build/dedup")
+BUILT: Final = ("build/fingerprint", "index", "build/match", "build/validate", "build/dedup")
 """What stages write before the manifest, in their order."""
 FETCH: Final = "run `dvc checkout`, or `dvc pull` where it was built elsewhere"
 REBUILD: Final = "run `dvc repro`"

@@ -184,6 +184,25 @@ def common(found: dict[str, dict[str, Any]], *, passages: bool) -> Iterator[str]
         yield "lines and paragraphs are counted where fingerprint.text.passages says how long one must be"
 
 
+def validation(told: dict[str, Any]) -> Iterator[str]:
+    """Yield the text of `dedupver validate`: each rule with its counts, then the first records that fail it."""
+    records, unreadable = told["records"], told["unreadable"]
+    kept = "" if records["after"] is None else f", {records['after']:,} of them kept"
+    yield f"{records['before']:,} records{kept}; {sum(unreadable.values()):,} can't be read"
+    yield from columns(_indented(unreadable.items()))
+    rows = [("rule", "about", "asks", "action", "records", "fail", "of the kept")]
+    for name, rule in told["rules"].items():
+        failed = rule["failed"]
+        rows.append(
+            (name, rule["about"], rule["asks"], rule["action"], rule["checked"], failed["before"], failed["after"])
+        )
+    yield from columns(rows)
+    for name, rule in told["rules"].items():
+        yield from _section(f"fail {name}", [(row["id"], row["code"], row["detail"]) for row in rule["first"]])
+        if rule["failed"]["before"] > len(rule["first"]) > 0:
+            yield f"  and {rule['failed']['before'] - len(rule['first']):,} more: see --most"
+
+
 def shared(found: Shared) -> Iterator[str]:
     """Yield the text of `dedupver blocks`: what would save most."""
     yield f"{found.files} files of {found.bytes} bytes"

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 IGNORED: Final = ("build/timings", ".*.building", "__pycache__", "dvc_plots")
 PIPELINE: Final = ("dvc.yaml", "stages", "dedupver")
 """What runs, and not what it runs on; `dedupver` is the package itself, in the one repository that holds it."""
+CATALOGUES: Final = "data/catalogues"
+"""Tables that rules of `validate` name."""
+_OF_CATALOGUES: Final = b"""\
+Tables that rules of `validate` in params.yaml name as their catalogue: CSV, TSV, JSON Lines, Parquet or Arrow.
+After a change: dvc add data/catalogues
+"""
 MANY: Final = 32
 """Segments of a base from which on merging them is worth saying."""
 
@@ -34,7 +40,8 @@ MANY: Final = 32
 def init(root: Path, *, upgrade: bool = False) -> list[str]:
     """Start a project in a git and DVC repository; return what to type next.
 
-    With `upgrade`, write only the pipeline (dvc.yaml and stages/) anew, as this release has it.
+    With `upgrade`, write only the pipeline (dvc.yaml and stages/) anew, as this release has it, and what that asks for
+    and is not there: sections of params.yaml, the folder of catalogues.
     Raises StateError where there is no repository, or a file is in the way.
     """
     repository.require(root)
@@ -47,8 +54,9 @@ def init(root: Path, *, upgrade: bool = False) -> list[str]:
     for name, source in files.items():
         store.write_bytes(root / name, source.read_bytes())
     drop_own_modules(root)
+    complete(root)
     if upgrade:
-        return ["git diff dvc.yaml stages", "dvc repro"]
+        return ["git diff dvc.yaml params.yaml stages", "dvc repro"]
     return _lay_out(root)
 
 
@@ -91,14 +99,15 @@ def recover(root: Path) -> None:
 
 
 def build_base(root: Path, target: Path) -> None:
-    """Write the base that a version following the present one has: its index and manifest; in append mode its source.
+    """Write the base that a version following the present one has: index, manifest, splits; in append mode its source.
 
-    The index and the manifest are shared with it: nothing changes them in place. The source is its owner's, who may, so
-    the base gets its own.
+    They are shared with it: nothing changes them in place. The source is its owner's, who may: the base gets its own.
     """
     present = params.load(root / "params.yaml")
     for name in ("index", "manifest"):
         links.link_tree(store.verified(root / name), target / name, "share")
+    if (root / "splits").is_dir():  # not before that stage was there
+        links.link_tree(store.verified(root / "splits"), target / "splits", "share")
     stated: dict[str, Any] = {"format": FORMAT, "version": present.version.name}
     if present.source.mode == "append":
         stated["batches"] = _add_batch(root, present, target / "raw")
@@ -158,6 +167,21 @@ def drop_own_modules(root: Path) -> None:
         for dep in [dep for dep in stage["deps"] if dep.startswith("dedupver/")]:
             stage["deps"].remove(dep)
     store.write_bytes(root / "dvc.yaml", repository.dump_yaml(document))
+
+
+def complete(root: Path) -> None:
+    """Give a project of an older release what the stages of this one depend on: new params, and catalogues."""
+    stages = repository.read_yaml(root / "dvc.yaml")["stages"].values()
+    asked = {str(param).partition(".")[0] for stage in stages for param in stage.get("params", [])}
+    given = repository.read_yaml(root / "params.yaml")
+    defaults = repository.plain_yaml(_template()["params.yaml"].read_text(encoding="utf-8"), "params.yaml")
+    lacking = {name: defaults[name] for name in sorted(asked & defaults.keys()) if name not in given}
+    if lacking:
+        repository.assign(root / "params.yaml", lacking)
+    there = (root / CATALOGUES).exists() or (root / f"{CATALOGUES}.dvc").exists()
+    if not there and any(CATALOGUES in stage.get("deps", []) for stage in stages):  # a stage's dep has to exist
+        store.write_bytes(root / CATALOGUES / "README", _OF_CATALOGUES)
+        dvc(root, "add", CATALOGUES)
 
 
 def _lay_out(root: Path) -> list[str]:

@@ -60,13 +60,15 @@ def encode(
             grey = np.ascontiguousarray(change(picture))
             if stream is None:
                 stream = out.add_stream(codec, rate=25)
-                stream.height, stream.width = grey.shape
+                stream.height, stream.width = grey.shape[:2]
                 stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
                 stream.codec_context.time_base = Fraction(1, TICKS)
                 stream.codec_context.options = {"crf": str(crf)} if codec.startswith("lib") else {}
                 if turn:
                     stream.set_display_rotation(turn)
-            frame = av.VideoFrame.from_ndarray(grey, "gray").reformat(format=stream.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(grey, "gray" if grey.ndim == 2 else "rgb24").reformat(
+                format=stream.pix_fmt
+            )
             frame.pts, frame.time_base = round(at * TICKS), Fraction(1, TICKS)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

@@ -229,9 +229,10 @@ def _rule(world: World, settings: params.Dedup, rule: dict[str, Any], a: Item, b
 
 
 def _across(world: World, floor: float, a: Item, b: Item) -> float:
-    """Return how well an image of the one fits a text of the other."""
-    images, texts = ([c for p, c in x.parts.items() if PARTS[p] == m] for x, m in ((a, "image"), (b, "text")))
-    found = [world.fits.get((image, text), 0.0) for image in images for text in texts]
+    """Return how well an image, a video or a sound of the one fits a text of the other."""
+    media = [content for part, content in a.parts.items() if PARTS[part] in {"image", "video", "audio"}]
+    texts = [content for part, content in b.parts.items() if PARTS[part] == "text"]
+    found = [world.fits.get((content, text), 0.0) for content in media for text in texts]
     return max((score for score in found if score >= floor), default=0.0)
 
 

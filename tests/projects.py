@@ -92,7 +92,7 @@ def tree(*folders: Path) -> dict[str, bytes]:
 
 def outputs(root: Path) -> dict[str, bytes]:
     """Return the bytes of all that a build writes, but for its times."""
-    found = tree(*(root / name for name in ("build", "index", "manifest", "clean", "metrics", "plots")))
+    found = tree(*(root / name for name in ("build", "index", "manifest", "clean", "splits", "metrics", "plots")))
     return {name: data for name, data in found.items() if not name.startswith("build/timings/")}
 
 

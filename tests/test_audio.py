@@ -27,6 +27,7 @@ from dedupver.fingerprint import audio, spectrum
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.sandbox import Killed, Sandbox
 from dedupver.index.sequences import similarity
+from dedupver.pipeline import DECIDING
 from dedupver.schema import ModelError, Unreadable
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ GSM = b"".join(bytes([0xD0 | k % 16, *np.random.default_rng(k).integers(0, 256, 
 
 def seen(data: bytes, suffix: str = "", max_seconds: int = 60) -> tuple[bytes, int, Any]:
     """Return digest, milliseconds and codes of a sound."""
-    return audio.replied(audio.answer(audio.asked(data, suffix, max_seconds)))
+    found = audio.replied(audio.answer(audio.asked(data, audio.Asked(suffix, max_seconds))))
+    return found.content, found.millis, found.codes
 
 
 def wav(frames: bytes, rate: int = 8000, channels: int = 1) -> bytes:
@@ -330,7 +332,7 @@ def test_the_longest_stays_where_params_say_so(tmp_path: Path) -> None:
     files = {"short.wav": sounds.encoded(short), "long.mp3": sounds.encoded(long, "mp3")}
     for keep, wanted in ((["largest", "first"], "short.wav"), (["longest", "first"], "long.mp3")):
         root = projects.create(tmp_path / wanted, files, source__columns__id=None, dedup={"keep": keep})
-        assert projects.kept(projects.build(root, "fingerprint", "match", "dedup")) == {wanted}
+        assert projects.kept(projects.build(root, *DECIDING)) == {wanted}
 
 
 def test_bad_sounds_are_quarantined_with_their_codes(built: Path) -> None:

@@ -155,3 +155,17 @@ def test_the_same_version_gives_the_same_bytes(built: Path) -> None:
     projects.build(built, "manifest", "card")
     assert before[1:] == ((built / "DATASET.md").read_bytes(), (built / "croissant.json").read_bytes())
     assert str(built).encode() not in before[1] + before[2]
+
+
+def test_the_page_shows_what_was_validated(tmp_path: Path) -> None:
+    """Each rule with how many fail, of all and of the kept; nothing of the kind where nothing is asked."""
+    rules = {"size": {"column": "size", "max": 4, "action": "report"}, "tag": {"column": "label", "pattern": "[a-z|]+"}}
+    root = projects.build(projects.create(tmp_path, ROWS, validate__rules=rules))
+    page = (root / "DATASET.md").read_text()
+    assert "| size | size | number, at most 4 | report | 3 | 1 | 0 |" in page
+    assert r"| tag | label | like \[a-z\|\]+ | quarantine | 3 | 1 | 0 |" in page
+
+
+def test_a_page_without_rules_is_silent_of_them(built: Path) -> None:
+    """No empty section."""
+    assert "validated" not in (built / "DATASET.md").read_text()

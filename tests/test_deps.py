@@ -12,9 +12,11 @@ ROOT = Path(__file__).parent.parent
 FUNCTIONS = {
     "fingerprint": "fingerprint",
     "match": "match_",
+    "validate": "validate",
     "dedup": "dedup",
     "gates": "gates_",
     "manifest": "manifest_",
+    "split": "split_",
     "card": "card",
 }
 

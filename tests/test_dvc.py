@@ -168,7 +168,7 @@ def test_garbage_collection_with_tags_loses_nothing(two: Path) -> None:
         assert _clean(two)
 
 
-def test_an_experiment_over_a_threshold_runs_the_last_two_stages(two: Path) -> None:
+def test_an_experiment_over_a_threshold_runs_the_last_stages(two: Path) -> None:
     """The matches are there already, and the base is not touched."""
     base = (two / "base.dvc").read_bytes()
     output = dvc(two, "exp", "run", "-S", "dedup.thresholds.text=0.97")

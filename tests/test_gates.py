@@ -311,6 +311,21 @@ def test_a_threshold_that_tells_them_apart_passes(collapsed: Path) -> None:
     assert projects.metrics(collapsed, "gates")["failed"] == 0
 
 
+def test_a_bad_batch_in_mode_append_is_stopped(tmp_path: Path) -> None:
+    """200 pages on distinct airports are released; a batch of 110 is a tenth of what follows, and collapses into one."""
+    mode = {"source__mode": "append", "dedup__thresholds__text": 0.6}
+    good = [row | {"text": f"{row['id']} " * 9} for row in pages(300)]
+    root = projects.build(projects.create(tmp_path, good, **mode))
+    projects.advance(root)
+    batch = [row for row in pages(110) if row["source"] == "guide"]
+    projects.reopen(root, [row | {"id": f"again/{row['id']}"} for row in batch], "v2", **mode)
+    with pytest.raises(GateError, match="newcomers guide"):
+        projects.build(root)
+    found = json.loads(CliRunner().invoke(cli.app, ["-C", str(root), "gates", "--json"]).stdout)
+    failed = [(case["gate"], case["scope"]) for case in found["cases"] if case["failed"]]
+    assert set(failed) == {("removed", "new"), ("removed_by_source", "new"), ("cluster", "new")}
+
+
 def test_nothing_decided_says_what_to_run(tmp_path: Path) -> None:
     """Before dedup there is nothing to judge."""
     root = projects.create(tmp_path, {"a.txt": "one"})

@@ -18,7 +18,7 @@ from test_resolve import POOL, policies, worlds
 
 from dedupver import history, manifest, params, store
 from dedupver.fingerprint.ragged import Ragged
-from dedupver.schema import BROUGHT, DECISION, FIT, MOVED, RECORD, REPORTED
+from dedupver.schema import BROUGHT, DECISION, FAILURE, FIT, INVALID, MOVED, RECORD, REPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Known:
 
     def fits(self) -> Iterator[pa.RecordBatch]:
         """Give the images and texts that fit each other."""
-        rows = [{"image": digest(a), "text": digest(b), "score": s} for (a, b), s in self._world.fits.items()]
+        rows = [{"media": digest(a), "text": digest(b), "score": s} for (a, b), s in self._world.fits.items()]
         return iter(pa.Table.from_pylist(rows, schema=FIT).to_batches(max_chunksize=2))
 
     def hot(self) -> Iterator[pa.RecordBatch]:
@@ -124,9 +124,10 @@ crossers = st.sampled_from([0.875, 0.9375, 1.0]).map(
 
 @st.composite
 def crossings(draw: st.DrawFn) -> Past:
-    """Draw two to four versions of records of an image or a text each, of which some fit and no two are alike."""
-    items = [Item(f"{part}{n}", {part: content}) for part in ("image", "text") for n, content in enumerate(POOL[part])]
-    pairs = [(image, text) for image in POOL["image"] for text in POOL["text"]]
+    """Draw two to four versions of records of one part each, of which some fit and no two are alike."""
+    kinds = draw(st.sampled_from([("image", "text"), ("video", "text"), ("audio", "image", "text")]))
+    items = [Item(f"{part}{n}", {part: content}) for part in kinds for n, content in enumerate(POOL[part])]
+    pairs = [(content, text) for part in kinds[:-1] for content in POOL[part] for text in POOL["text"]]
     fits = {pair: draw(st.sampled_from([0.75, 0.9375, 1.0])) for pair in draw(st.sets(st.sampled_from(pairs)))}
     chosen = st.lists(st.sampled_from(items), unique_by=lambda item: item.name)
     return Past(World([], fits=fits), draw(st.lists(chosen, min_size=2, max_size=4)))
@@ -151,6 +152,12 @@ def log_of(decided: history.judge.Decided, present: Any, version: params.Version
     return tables
 
 
+def verdicts_of(failed: dict[str, str]) -> pa.Table:
+    """Return who fails, as dedup takes it."""
+    rows = [{"id": name, "code": code, "detail": "why"} for name, code in sorted(failed.items())]
+    return pa.Table.from_pylist(rows, schema=pa.schema([FAILURE.field(name) for name in ("id", "code", "detail")]))
+
+
 def reopened(base: manifest.Log, version: str, place: Path) -> manifest.Log:
     """Return the log with a version that was written."""
     return base.then(version, lambda name: place / f"{name}.parquet")
@@ -167,8 +174,11 @@ def reported(table: pa.Table) -> list[dict[str, Any]]:
 def test_what_changed_is_what_judging_everything_comes_to(
     past: Past, given_: list[params.Dedup], data: st.DataObject
 ) -> None:
-    """In snapshots and batches, frozen and judged again, with thresholds and rules that change between versions."""
-    compare(past, given_, data.draw(modes), data.draw(histories))
+    """In snapshots and batches, frozen and judged again, with thresholds, rules and failures that change."""
+    ids = sorted({item.name for version in past.versions for item in version})
+    failing = st.dictionaries(st.sampled_from(ids), st.sampled_from(INVALID)) if ids else st.just({})
+    failures = data.draw(st.lists(failing, min_size=4, max_size=4) | st.just([{}] * 4))
+    compare(past, given_, data.draw(modes), data.draw(histories), failures)
 
 
 @SOME
@@ -180,7 +190,13 @@ def test_what_fits_an_old_record_is_judged_beside_it(
     compare(past, given_, mode, histories_)
 
 
-def compare(past: Past, given_: list[params.Dedup], mode: str, histories_: list[str]) -> None:
+def compare(
+    past: Past,
+    given_: list[params.Dedup],
+    mode: str,
+    histories_: list[str],
+    failures: list[dict[str, str]] | None = None,
+) -> None:
     """Decide version by version, and as whole tables."""
     reviews = [(a, b, label) for (a, b), label in past.world.reviews.items()]
     index: Any = Known(past.world)
@@ -197,11 +213,12 @@ def compare(past: Past, given_: list[params.Dedup], mode: str, histories_: list[
                 match={"floor": dict.fromkeys(params.Floor.model_fields, 0.0)},
             )
             came = brought(items, version.name)
-            before = whole.assemble(came, log.live(), mode)
+            failed = (failures or [{}] * 4)[number - 1]
+            before = whole.assemble(came, log.live(), mode, failed)
             decisions, verdicts = whole.decide(before, index, reviews, chosen)
             events = whole.events(decisions, before, version)
 
-            present = history.assemble(came, {}, log, chosen)
+            present = history.quarantine(history.assemble(came, {}, log, chosen), verdicts_of(failed))
             decided = history.decide(present, index, reviews, chosen)
             place = Path(folder) / version.name
             tables = log_of(decided, present, version, place)

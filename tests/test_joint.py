@@ -8,14 +8,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import projects
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+import spaces
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers
+from spaces import COLOURS, png
 
 from dedupver import align, manifest, pipeline, query, store
 from dedupver.check import check
@@ -33,44 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-"""The words that the space knows; an image's vector is its mean colour, a text's the mean of its words' colours."""
-
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pair of models in ONNX whose vectors can be told by hand."""
-    folder = tmp_path_factory.mktemp("space")
-    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 16, 16])
-    colour = helper.make_tensor_value_info("colour", TensorProto.FLOAT, [1, 3])
-    mean = helper.make_node("ReduceMean", ["pixels"], ["colour"], axes=[2, 3], keepdims=0)
-    save(helper.make_graph([mean], "image", [pixels], [colour]), folder / "image.onnx")
-    (folder / "image.onnx.json").write_text(json.dumps({"size": 16, "mean": [0, 0, 0], "std": [1, 1, 1]}))
-    tokenizer = Tokenizer(models.WordLevel({"?": 0, "red": 1, "green": 2, "blue": 3}, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "words.json"))
-    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "n"])
-    words = helper.make_tensor_value_info("words", TensorProto.FLOAT, [1, "n", 3])
-    table = numpy_helper.from_array(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32), "table")
-    gather = helper.make_node("Gather", ["table", "input_ids"], ["words"])
-    save(helper.make_graph([gather], "text", [ids], [words], [table]), folder / "text.onnx")
-    (folder / "text.onnx.json").write_text(json.dumps({"tokenizer": "words.json"}))
-    return folder
-
-
-def save(graph: onnx.GraphProto, path: Path) -> None:
-    """Write a model."""
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-
-
-def png(*names: str, seed: int = 0) -> bytes:
-    """A picture of these colours in stripes with some noise, so that it is not blank; each seed has pixels of its own."""
-    colours = np.array([COLOURS[name] for name in names], np.float64)
-    stripes = np.repeat(colours, 64 // len(names), axis=0)[None].repeat(64, axis=0)
-    noise = np.random.default_rng(seed).normal(0, 20, stripes.shape)
-    file = io.BytesIO()
-    Image.fromarray(np.clip(stripes + noise, 0, 255).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
+    return spaces.colours(tmp_path_factory.mktemp("space"))
 
 
 ROWS: dict[str, tuple[tuple[str, ...], str | None]] = {
@@ -172,7 +138,7 @@ def test_matches_are_those_of_brute_force(space: Path, tmp_path: Path) -> None:
     rows = {m: {bytes(d): i for i, d in enumerate(segment.content(m))} for m in ("image", "text")}
     pairs = [
         (rows["image"][bytes(a)], rows["text"][bytes(b)])
-        for a, b in zip(of_column(found["image"]), of_column(found["text"]), strict=True)
+        for a, b in zip(of_column(found["media"]), of_column(found["text"]), strict=True)
     ]
     assert len(pairs) == len(set(pairs)) > 500
     assert set(pairs) == expected

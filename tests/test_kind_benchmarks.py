@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import measure, readme
-from benchmarks.kinds import embedded, embeddings, joint, overview
+from benchmarks.kinds import embedded, embeddings, joint, joint_media, overview
 from benchmarks.kinds.beside import Found, beside, usual_and_best
 from benchmarks.kinds.embedded import Item
 from dedupver import align
@@ -84,6 +84,24 @@ def test_held_out_captions_with_a_relative_among_the_fitted_are_left_out() -> No
     far = joint.unrelated(pairs)
     assert far.text.tolist() == [3]
     assert far.images.tolist() == [[0, 0, 0, 1, 0]]
+
+
+def test_ranks_of_what_is_retrieved_by_hand() -> None:
+    """The first is above its others, the second is beaten by one and level with the other: half a place each."""
+    scores = np.array([[0.9, 0.1, 0.2], [0.5, 0.4, 0.4], [0.1, 0.2, 0.3]])
+    told = joint_media.retrieved(scores)
+    assert told["recall"] == {"1": 0.6667, "3": 1.0, "10": 1.0}
+    assert told["chance"] == {"1": 0.3333, "3": 1.0, "10": 1.0}
+    assert told["own_above_other"] == round(4.5 / 6, 4)
+    assert joint_media.retrieved(scores[:2], np.array([0, 0]))["recall"]["1"] == 1.0
+
+
+def test_a_mean_loses_what_the_best_picture_shows() -> None:
+    """Of two clips joined each caption fits one picture; a third, of both at once, is nearer to the mean of these two."""
+    shown = [np.array([[1.0, 0]]), np.array([[0, 1.0]]), np.array([[0.6, 0.8]])]
+    texts = np.array([[1, 0], [0, 1], [np.sqrt(0.5), np.sqrt(0.5)]])
+    told = joint_media.joined(shown, texts)
+    assert told == {"best": 1.0, "mean": round(4 / 6, 4)}
 
 
 @pytest.mark.parametrize("kind", readme.KINDS)

@@ -17,6 +17,7 @@ from skimage import data as pictures
 from dedupver.digests import of_column, to_column
 from dedupver.index.recall import known_pairs
 from dedupver.index.segment import Index
+from dedupver.pipeline import DECIDING
 from dedupver.schema import HOT, MATCH
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def test_near_identical_pages_cost_linear_time(tmp_path: Path) -> None:
         rows = [{"id": f"r{i:06}", "text": f"{page} {i}"} for i in range(count)]
         root = projects.create(tmp_path / str(count), rows, match={"recall_sample": 5})
         started = time.monotonic()
-        projects.build(root, "fingerprint", "match", "dedup")
+        projects.build(root, *DECIDING)
         spent[count] = time.monotonic() - started
         assert len(projects.kept(root)) == 1
     assert spent[20_000] < 8 * spent[5_000]

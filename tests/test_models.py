@@ -1,6 +1,6 @@
 """Encoders that need PyTorch, beside the libraries' own pipelines: `make test-models` installs what they need.
 
-The weights of the sentence models are real, in packages; CLIP's, SigLIP's and OpenCLIP's are small and random, in the
+The weights of the sentence models are real, in packages; CLIP's, SigLIP's, OpenCLIP's and CLAP's are small and random, in the
 libraries' own formats: what is tested is the way from a file or a picture to a vector.
 """
 
@@ -19,6 +19,7 @@ import skimage
 from PIL import Image
 
 from dedupver.fingerprint.encoders import find_model, open_encoder, probe
+from dedupver.fingerprint.encoders.model import rate_of
 from dedupver.schema import ModelError
 
 if TYPE_CHECKING:
@@ -189,6 +190,63 @@ def test_towers_are_the_librarys(pair: tuple[str, Path]) -> None:
     assert reads.encode(texts)[1:2].tobytes() == reads.encode(texts[1:2]).tobytes()
     assert sees.encode(images)[1:2].tobytes() == sees.encode(images[1:2]).tobytes()
     assert sees.encode([]).shape == (0, sees.dim)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "fusion"])
+def small_clap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLAP model with random weights, as transformers saves it."""
+    library = pytest.importorskip("transformers", exc_type=ImportError)
+    importlib.import_module("torch").manual_seed(1)
+    folder = tmp_path_factory.mktemp("clap")
+    alphabet = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    vocabulary = {name: number for number, name in enumerate(["<s>", "<pad>", "</s>", "<unk>", *alphabet])}
+    text = {"vocab_size": len(vocabulary), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 18, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}  # fmt: skip
+    sound = {"enable_fusion": request.param, "patch_embeds_hidden_size": 16, "hidden_size": 32, "depths": [1, 1], "num_attention_heads": [2, 2], "num_hidden_layers": 2, "spec_size": 64, "num_mel_bins": 16, "window_size": 2, "projection_dim": 24}  # fmt: skip
+    config = library.ClapConfig(text_config=text, audio_config=sound, projection_dim=24)
+    library.ClapModel(config).save_pretrained(folder)
+    library.ClapFeatureExtractor(
+        feature_size=16, truncation="fusion" if request.param else "rand_trunc", max_length_s=2, sampling_rate=8000, fft_window_size=256, hop_length=125, frequency_max=4000
+    ).save_pretrained(folder)  # fmt: skip
+    tokenizers = importlib.import_module("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    library.PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>", model_max_length=16
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def test_sounds_are_heard_as_the_library_does(small_clap: Path) -> None:
+    """Both sides of CLAP; of a sound that is too long its beginning counts, and each vector is its item's alone."""
+    library = importlib.import_module("transformers")
+    model = library.AutoModel.from_pretrained(small_clap, local_files_only=True).eval()
+    prepare = library.ClapFeatureExtractor.from_pretrained(small_clap, local_files_only=True)
+    tokenizer = library.AutoTokenizer.from_pretrained(small_clap, local_files_only=True)
+    hears, reads = (open_encoder(f"clap:{small_clap}", modality) for modality in ("audio", "text"))
+    assert (hears.modality, reads.modality, hears.dim, reads.dim, rate_of(hears)) == ("audio", "text", 24, 24, 8000)
+    random = np.random.default_rng(0)
+    sounds = [(random.normal(0, 3000, n)).astype(np.int16) for n in (8000, 16_000, 500)]
+    for sound, vector in zip(sounds, hears.encode(sounds), strict=True):
+        given = prepare(sound.astype(np.float32) / 32768, sampling_rate=8000, return_tensors="pt")
+        assert np.allclose(vector, features(model.get_audio_features(**given))[0], atol=1e-5)
+    texts = ["a b c", "x y", "a " * 99]
+    for text, vector in zip(texts, reads.encode(texts), strict=True):
+        given = tokenizer(text, padding=True, truncation=True, max_length=16, return_tensors="pt")
+        given = {name: given[name] for name in ("input_ids", "attention_mask")}
+        assert np.allclose(vector, features(model.get_text_features(**given))[0], atol=1e-5)
+    assert np.isnan(reads.encode(BLANK)).all()
+    longer = np.concatenate([sounds[1], sounds[0]])
+    assert (
+        hears.encode([longer]).tobytes() == hears.encode([sounds[1]]).tobytes() == hears.encode(sounds)[1:2].tobytes()
+    )
+    assert np.isfinite(probe.answer(hears)).all()
+    with pytest.raises(ModelError, match=r"clap:.* is an encoder of text and audio, not of image"):
+        find_model(f"clap:{small_clap}", "image")
+    with pytest.raises(ModelError, match="of type 'clap', not clip"):
+        find_model(f"clip:{small_clap}", "text")
 
 
 def test_another_kind_of_model_is_refused(pair: tuple[str, Path], minilm: Path) -> None:

@@ -30,8 +30,6 @@ from dedupver.schema import IntegrityError, ModelError, ParamsError, SourceError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SOURCES = ("fingerprint", "match", "dedup")
-
 
 def png(image: Image.Image, place: Path) -> bytes:
     """Return an image's PNG bytes."""
@@ -139,7 +137,7 @@ def test_running_on_the_output_drops_nothing(built: Path, tmp_path: Path) -> Non
     """The clean data as a source of its own: all of it stays."""
     root = projects.create(tmp_path, {})
     shutil.copytree(built / "clean", root / "data/raw")
-    projects.build(root, *SOURCES)
+    projects.build(root, *pipeline.DECIDING)
     assert projects.kept(root) == projects.kept(built)
     assert projects.metrics(root, "dedup")["dropped"] == 0
 
@@ -350,7 +348,7 @@ def test_params_that_disagree_with_the_base_are_refused(copy: Path, corpus: proj
     with pytest.raises(ParamsError, match=r"match\.floor\.text: the base has 0\.6, params have 0\.5"):
         projects.build(copy, "fingerprint", "match")
     projects.reopen(copy, corpus, "v2", base="none", fingerprint__text__shingle=4)
-    projects.build(copy, *SOURCES)
+    projects.build(copy, *pipeline.DECIDING)
 
 
 @pytest.mark.parametrize("dedup", [{"thresholds": {"text": 0.5}}, {"rules": [{"caption": 0.5}]}])

@@ -23,14 +23,14 @@ from dedupver.params import Columns, Source
 from dedupver.records import Task, columns, lines, parquet, plan, read, record
 from dedupver.records.samples import Sample
 from dedupver.records.tables import Table
-from dedupver.schema import PARTS, SourceError, raw_schema
+from dedupver.schema import SourceError, raw_schema
 
 PLAN = importlib.import_module("dedupver.records.plan")  # the package's name `plan` is the function
 PNG = b"\x89PNG stands for an image"
 ROWS = st.lists(
     st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(lambda t: not t.isspace()), max_size=30
 )
-RAW = raw_schema(PARTS)
+RAW = raw_schema(Source().parts)
 QUOTING = {"\n": csv.QUOTE_ALL, "\r\n": csv.QUOTE_MINIMAL}  # csv leaves a carriage return bare if no line ends in one
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

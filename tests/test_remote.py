@@ -24,6 +24,7 @@ from dedupver import cli
 from dedupver.check import check
 from dedupver.listing import write_listing
 from dedupver.params import Columns, Source
+from dedupver.pipeline import DECIDING
 from dedupver.records import remote
 from dedupver.schema import SourceError
 
@@ -267,7 +268,7 @@ def test_an_object_that_is_no_text_or_picture_is_quarantined(
     """It is what was listed, so this is a verdict on the record."""
     memory.pipe("/b/a", data)
     rows = [{"id": "a", column: named("memory://b/a", data)}, {"id": "b", "text": LONG}]
-    root = projects.build(projects.create(tmp_path, rows, **GIVEN), "fingerprint", "match", "dedup")
+    root = projects.build(projects.create(tmp_path, rows, **GIVEN), *DECIDING)
     found = projects.decisions(root)
     assert (found["a"]["reason"], found["b"]["action"]) == (code, "keep")
     assert found["a"]["detail"].startswith(f"{column}: ")

@@ -328,7 +328,7 @@ def test_a_picture_with_another_caption_is_another_pair() -> None:
     assert words["evidence"] == "image.phash=0.9375,caption.minhash=0.875"
     assert (words["score"], words["method"], words["threshold"]) == (0.875, "minhash", 0.8)  # of the weaker part
     assert verdicts.reported.to_pylist() == [
-        {"case": "same_image_other_caption", "left": "a", "right": "b", "kind": "exact", "score": 1.0}
+        {"case": "same_image_other_caption", "left": "a", "right": "b", "kind": "exact", "score": 1.0, "millis": None}
     ]
 
 
@@ -594,5 +594,5 @@ def test_kept_records_alike_in_one_part_conflict_too() -> None:
     a, b = (dataclasses.replace(i, fields={**i.fields, "label": label}) for i, label in ((a, "cat"), (b, "dog")))
     _, verdicts = judged(World([a, b]), Dedup())
     rows = [tuple(row.values()) for row in verdicts.reported.to_pylist()]
-    assert ("label_conflict", "a", "b", "exact", 1.0) in rows
-    assert ("same_image_other_caption", "a", "b", "exact", 1.0) in rows
+    assert ("label_conflict", "a", "b", "exact", 1.0, None) in rows
+    assert ("same_image_other_caption", "a", "b", "exact", 1.0, None) in rows

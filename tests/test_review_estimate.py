@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -69,6 +69,7 @@ def test_a_stratum_without_labels_may_be_anything() -> None:
         st.tuples(st.integers(0, 500), st.integers(0, 30), st.floats(0, 1)).filter(lambda t: t[0] >= t[1]), min_size=1
     )
 )
+@example([(2, 1, 0.0), (1, 0, 0.0)])
 def test_an_estimate_is_within_its_interval(drawn: list[tuple[int, int, float]]) -> None:
     """Whatever the strata: 0 ≤ low ≤ value ≤ high ≤ 1; and all true pairs are at or above the floor."""
     whole = of(*((band, n, m, round(m * p)) for band, (n, m, p) in enumerate(drawn)))
@@ -78,6 +79,7 @@ def test_an_estimate_is_within_its_interval(drawn: list[tuple[int, int, float]])
             value, low, high = share.known
             assert 0 <= low <= value + 1e-9
             assert value - 1e-9 <= high <= 1 + 1e-9
+        assert (estimate.missing(row, 0.99) or 0) >= 0
     assert rows[0].recall.high == 1
 
 

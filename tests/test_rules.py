@@ -136,9 +136,12 @@ def test_evidence_is_described_part_by_part() -> None:
 
 def test_a_rule_across_modalities_is_one_for_each_image_and_text() -> None:
     """The number of an image may be the lesser or the greater; nobody is beside itself; the best of two ways is said."""
-    found = rules_of({"joint": 0.9})
-    across = [(rule.terms[0].part, rule.terms[0].other) for rule in found]
-    assert across == [(IMAGE, TEXT), (IMAGE, CAPTION)]
+    every = rules_of({"joint": 0.9})
+    across = [(rule.terms[0].part, rule.terms[0].other) for rule in every]
+    place = {name: at for at, name in enumerate(PARTS)}
+    media = [place[name] for name in ("image", "audio", "video")]
+    assert across == [(part, text) for part in media for text in (TEXT, CAPTION)]
+    found = every[:2]
     nodes = np.array([[-1, 10, 20], [-1, 11, 21], [9, -1, -1], [-1, 11, 20]])
     nodes = np.hstack([nodes, np.full((4, len(PARTS) - 3), -1)])
     seen = evidence(joint=[(10, 20, 1.0), (11, 20, 0.9375), (11, 21, 0.95), (9, 11, 0.96875), (9, 10, 0.5)])

@@ -48,6 +48,7 @@ def test_init_makes_a_project_that_dvc_reads(repository: Path) -> None:
     assert (repository / "data").is_dir()
     assert params.load(repository / "params.yaml").version.name == "v1"
     assert dvc(repository, "stage", "list", "--name-only").split() == [*STAGES]
+    assert contents(repository / "data" / "catalogues").keys() == {"README"}
     stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
     assert not [dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("dedupver/")]
 
@@ -81,11 +82,15 @@ def test_init_names_the_commands_where_there_is_no_repository(tmp_path: Path) ->
 
 
 def test_upgrade_rewrites_the_pipeline_alone(project: Path) -> None:
-    """An upgrade brings this release's stages and dvc.yaml, and leaves params and data."""
+    """An upgrade brings this release's stages and dvc.yaml, and what they ask for; it leaves data and params."""
     before = contents(project)
     versions.init(project, upgrade=True)
     changed = {name for name, data in contents(project).items() if before.get(name) != data}
-    assert changed == {"dvc.yaml", *(f"stages/{s}.py" for s in STAGES)}
+    asked = {"params.yaml", "data/catalogues/README", "data/catalogues.dvc", "data/.gitignore"}
+    assert changed == {"dvc.yaml", *(f"stages/{stage}.py" for stage in STAGES)} | asked
+    was, now = (before["params.yaml"].decode(), (project / "params.yaml").read_text())
+    assert now.startswith(was)
+    assert params.load(project / "params.yaml").validation == params.Validate()
     with pytest.raises(StateError, match="git commit"):
         versions.init(project, upgrade=True)
 
@@ -303,6 +308,5 @@ def test_recovery_never_overwrites_a_batch(project: Path) -> None:
 def test_the_template_is_this_release() -> None:
     """The template holds the pipeline that the package ships."""
     template = importlib.resources.files("dedupver") / "template"
-    assert {f.name for f in (template / "stages").iterdir() if f.name.endswith(".py")} == {
-        f"{stage}.py" for stage in STAGES
-    }
+    scripts = {f.name for f in (template / "stages").iterdir() if f.name.endswith(".py")}
+    assert scripts == {f"{stage}.py" for stage in STAGES}

@@ -16,10 +16,10 @@ from dedupver.digests import Rows, equal_parts
 from dedupver.index.joint import fit
 from dedupver.resolve import Case, Verdicts, leaks, met, resolve
 from dedupver.resolve.evidence import across
-from dedupver.schema import BROUGHT, DECISION, OUTCOME, RECORD, SIZES
+from dedupver.schema import BROUGHT, DECISION, INVALID, OUTCOME, RECORD, SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dedupver import params
     from dedupver.index.segment import Index
@@ -56,13 +56,15 @@ class Present:
         return np.logical_and.reduce([_equal(now[name], self.old(name)) for name in names])
 
 
-def assemble(now: pa.Table, base: pa.Table, mode: str) -> Present:
+def assemble(now: pa.Table, base: pa.Table, mode: str, failed: Mapping[str, str] | None = None) -> Present:
     """Join what the source holds now (schema BROUGHT, no version null) with the base's live records.
 
-    In mode append what the source lacks is still there; in mode snapshot it is gone.
+    In mode append what the source lacks is still there; in mode snapshot it is gone. What can be read and is in
+    `failed` has the code that this says, and nothing else has one of INVALID.
     """
     if mode == "append":
         now = _appended(now, base)
+    now = _validated(now, failed or {})
     at, carried = _joined(now, base)
     unaltered = _same_parts(now["parts"], base["parts"], at, "sha256")
     there = _mask(base.num_rows, at[at >= 0])
@@ -84,6 +86,16 @@ def _appended(now: pa.Table, base: pa.Table) -> pa.Table:
     now = now.filter(pa.array(~carried))
     rest = base.filter(pc.invert(pc.is_in(base["id"], now["id"])))
     return pa.concat_tables([now, rest.select(BROUGHT.names).cast(BROUGHT)]).sort_by("id")
+
+
+def _validated(now: pa.Table, failed: Mapping[str, str]) -> pa.Table:
+    rows = now.to_pylist()
+    for row in rows:
+        if row["code"] in INVALID:
+            row["code"] = row["detail"] = None
+        if row["code"] is None and row["id"] in failed:
+            row["code"], row["detail"] = failed[row["id"]], "why"
+    return pa.Table.from_pylist(rows, schema=BROUGHT)
 
 
 def decide(

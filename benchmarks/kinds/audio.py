@@ -230,7 +230,7 @@ def ours(
     given = {"match.floor.audio": FLOOR, "source.columns.id": None, "engine.workers": 2}
     lay_out(root, sorted(data.iterdir()), given)
     seconds = {}
-    for stage in ("fingerprint", "match", "dedup"):
+    for stage in pipeline.DECIDING:
         started = time.monotonic()
         pipeline.run(stage, root)
         seconds[stage] = round(time.monotonic() - started, 1)

@@ -158,7 +158,7 @@ def swapped(pairs: list[captioned.Pair], encoders: dict[str, Memory], root: Path
         "dedup": {"thresholds": {"joint": told["fit"]["strangers_99"]}},
     }
     project(root.with_name("run"), mixed, **given)
-    for stage in ("fingerprint", "match", "dedup"):
+    for stage in pipeline.DECIDING:
         pipeline.run(stage, root.with_name("run"))
     return {**rows, **told_of(root.with_name("run"), wrong)}
 

@@ -90,7 +90,7 @@ def passages(name: str, work: Path) -> dict[str, Any]:
 def built(root: Path, data: Sequence[Path], settings: dict[str, Any]) -> pa.Table:
     """Deduplicate files; return the decisions."""
     project.lay_out(root, data, settings)
-    for stage in ("fingerprint", "match", "dedup"):
+    for stage in pipeline.DECIDING:
         pipeline.run(stage, root)
     return _decisions(root)
 

@@ -49,7 +49,6 @@ OURS: Final = tuple(round(0.4 + 0.05 * step, 2) for step in range(12))
 THEIRS: Final = (0.5, 0.9, 0.99, 0.9999)
 USUAL: Final = {"people": 0.5, "airports": 0.9999, "cities": 0.9999}  # of THEIRS what serves splink best
 FLOOR: Final = 0.4
-STAGES: Final = ("fingerprint", "match", "dedup", "gates", "manifest")
 
 
 def main() -> None:
@@ -100,7 +99,7 @@ def ours(
             project.open_next(root, f"v{number}")
             project.add(root, [batch])
         started = time.monotonic()
-        for stage in STAGES:
+        for stage in pipeline.STAGES:
             pipeline.run(stage, root)
         seconds = round(time.monotonic() - started, 2)
         live = manifest.open_manifest(root / "manifest").live().to_pylist()

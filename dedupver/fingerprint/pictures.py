@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.fingerprint import image
+from dedupver.fingerprint.pieces import Pieces
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -28,19 +29,24 @@ BLACK_MEAN, BLACK_MOST = 24.0, 48
 
 Black is 16 in nearly all videos; compression leaves a few levels of noise, and some light beside the picture."""
 
+SIDE: Final = 512
+"""Pixels of the longer side of a picture that is handed out, at most: models look at 224 to 448."""
+
 BORDER_TICKS: Final = 8
 """A bar is as wide as what stayed black in so many ticks: a dark scene has none."""
 
 
-def code(grey: Grey, bars: tuple[int, int], turn: int) -> int:
+def code(grey: Grey, bars: tuple[int, int], turn: int) -> tuple[int, bool]:
     """The perceptual hash of a picture of shape (height, width), without its black bars; 0 where it says too little.
+
+    And whether there is anything to see: more than one colour.
 
     `bars` is how many lines and columns each bar has, `turn` how many quarter turns to the left make it upright.
     """
     (height, width), (lines, columns) = grey.shape, bars
     inside = grey[lines : height - lines, columns : width - columns]
     information, found = image.look_at_luma(np.ascontiguousarray(inside), turn)
-    return int(found[0]) if information == "ok" else 0
+    return int(found[0]) if information == "ok" else 0, information != "blank"
 
 
 def border(grey: Grey) -> tuple[int, int] | None:
@@ -54,12 +60,23 @@ def border(grey: Grey) -> tuple[int, int] | None:
     return _both_ends(lines), _both_ends(columns)
 
 
-class Ticks:
-    """The codes so far, and the bars of the last ticks."""
+def colours(frame: VideoFrame, bars: tuple[int, int], turn: int) -> Grey:
+    """Return a picture as RGB, shape (height, width, 3), without its bars and upright, no side longer than SIDE."""
+    shrunk = min(1.0, SIDE / max(frame.width, frame.height))
+    width, height = (max(1, round(side * shrunk)) for side in (frame.width, frame.height))
+    small = frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray()
+    lines, columns = (int(bar * shrunk) for bar in bars)
+    upright = np.rot90(small[lines : height - lines, columns : width - columns], turn)
+    return np.ascontiguousarray(upright)
 
-    def __init__(self, how: params.Video) -> None:
+
+class Ticks:
+    """The codes so far, the bars of the last ticks, and some of the pictures."""
+
+    def __init__(self, how: params.Video, frames: int = 0) -> None:
         self.rate, self.most = how.rate, math.ceil(how.max_seconds * how.rate)
         self.codes: list[int] = []
+        self.frames = Pieces(frames)
         self.pixels = 0  # of the largest picture so far, without its bars
         self._borders: deque[tuple[int, int]] = deque(maxlen=BORDER_TICKS)
         self._shape: tuple[int, int] | None = None
@@ -73,9 +90,9 @@ class Ticks:
         """Take a picture that stays until a time, in seconds."""
         count = min(math.ceil(until * self.rate), self.most) - len(self.codes)
         if count > 0:
-            self.codes += [self._code(frame)] * count
+            self.codes += [self._code(frame, count)] * count
 
-    def _code(self, frame: VideoFrame) -> int:
+    def _code(self, frame: VideoFrame, count: int) -> int:
         grey = luma(frame)
         if grey.shape != self._shape:
             self._shape = grey.shape
@@ -86,7 +103,11 @@ class Ticks:
         self._borders.append(bars)
         lines, columns = (min(sides) for sides in zip(*self._borders, strict=True))
         self.pixels = max(self.pixels, (grey.shape[0] - 2 * lines) * (grey.shape[1] - 2 * columns))
-        return code(grey, (lines, columns), (frame.rotation // 90) % 4)
+        turn = (frame.rotation // 90) % 4
+        found, seen = code(grey, (lines, columns), turn)
+        if seen and self.frames.wants(len(self.codes), count):
+            self.frames.take(len(self.codes), colours(frame, (lines, columns), turn))
+        return found
 
 
 def luma(frame: VideoFrame) -> Grey:

@@ -23,7 +23,7 @@ _EMPTY: Final = Unreadable("empty_text", "nothing but white space")
 _CHARS: Final = SIZES.index("chars")
 
 
-def look(settings: params.Text, sink: Sink, joint: str | None = None) -> Look:
+def look(settings: params.Text, sink: Sink, joint: params.Joint) -> Look:
     """Return the look at texts."""
     empty = sink.verdict(_EMPTY)
 
@@ -41,18 +41,19 @@ def look(settings: params.Text, sink: Sink, joint: str | None = None) -> Look:
     return at
 
 
-def _arrays(forms: Strings, settings: params.Text, sink: Sink, joint: str | None) -> Arrays:
+def _arrays(forms: Strings, settings: params.Text, sink: Sink, joint: params.Joint) -> Arrays:
     sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens, settings.tokens)
     arrays: Arrays = {"sets": sets}
     if settings.ngrams:
         arrays["ngrams"] = text.ngrams(forms, settings.ngrams, settings.tokens)
     if settings.simhash:
         arrays |= {"simhash": simhash(sets), "simhash.valid": sets.sizes > 0}
-    words = [str(form, "utf-8") for form in forms] if settings.encoder or joint else []
+    words = [str(form, "utf-8") for form in forms] if settings.encoder or joint.any else []
     if settings.encoder:
         vectors = sink.encode("embedding", encoder(settings.encoder, "text"), words)
         too_short = sets.sizes == 0  # for shingles, and it says too little for a vector as well
         arrays["embedding"] = np.where(too_short[:, None], np.float32(np.nan), vectors)
-    if joint:  # where an image is at hand, two words say something
-        arrays["joint"] = sink.encode("joint", encoder(joint, "text"), words)
+    for name, spec in (("joint", joint.encoder), ("heard", joint.sounds)):
+        if spec:  # where an image or a sound is at hand, two words say something
+            arrays[name] = sink.encode(name, encoder(spec, "text"), words)
     return arrays

@@ -15,6 +15,7 @@ import av
 import numpy as np
 
 from dedupver.fingerprint.pictures import Ticks
+from dedupver.fingerprint.pieces import Piece
 from dedupver.fingerprint.track import NO_SOUND, Sound, Track
 from dedupver.records.paths import reason
 from dedupver.records.payload import Handle
@@ -59,26 +60,27 @@ class Film(NamedTuple):
     pixels: int  # of a picture, without black bars
     millis: int
     sound: Sound = NO_SOUND
+    frames: tuple[Piece, ...] = ()
 
 
-def watch(handle: Handle, how: params.Video) -> Film:
-    """Look at a video from its start, for `max_seconds` at most.
+def watch(handle: Handle, how: params.Video, frames: int = 0) -> Film:
+    """Look at a video from its start, for `max_seconds` at most; hand out so many of its pictures.
 
     Raises Unreadable: `unreadable_video`, `no_video`, `unsupported_codec`, `encrypted_video`, `pixel_bomb`,
     `truncated_video` or `corrupt_video`.
     """
     try:
         with handle.open() as file, _opened(file, how) as container:
-            return _Watch(container, how).film()
+            return _Watch(container, how, frames).film()
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # hostile bytes make demuxers raise nearly anything
         raise Unreadable("unreadable_video", f"no video in a known container: {_reason(error)}") from error
 
 
-def asked(handle: Handle, how: params.Video) -> bytes:
+def asked(handle: Handle, how: params.Video, frames: int = 0) -> bytes:
     """Return the request for a look at a video, which `answer` takes."""
-    head = {"path": handle.path, "how": how.model_dump(mode="json")}
+    head = {"path": handle.path, "how": how.model_dump(mode="json"), "frames": frames}
     return json.dumps(head).encode() + b"\n" + (handle.data or b"")
 
 
@@ -89,13 +91,21 @@ def answer(request: bytes) -> bytes:
     head, _, data = request.partition(b"\n")
     given = json.loads(head)
     try:
-        film = watch(Handle(given["path"], data, 0, b""), Video.model_validate(given["how"]))
+        film = watch(Handle(given["path"], data, 0, b""), Video.model_validate(given["how"]), given["frames"])
     except Unreadable as verdict:
         return json.dumps({"code": verdict.code, "reason": verdict.reason}).encode()
     except MemoryError:
         return json.dumps({"code": "video_bomb", "reason": "decoding takes too much memory"}).encode()
-    said = {"pixels": film.pixels, "millis": film.millis, "codes": len(film.codes), "start": film.sound.start}
-    return json.dumps(said).encode() + b"\n" + film.codes.tobytes() + film.sound.codes.tobytes()
+    said = {
+        "pixels": film.pixels,
+        "millis": film.millis,
+        "codes": len(film.codes),
+        "heard": len(film.sound.codes),
+        "start": film.sound.start,
+        "frames": [(frame.millis, *frame.data.shape[:2]) for frame in film.frames],
+    }
+    pictures = (frame.data.tobytes() for frame in film.frames)
+    return b"".join([json.dumps(said).encode(), b"\n", film.codes.tobytes(), film.sound.codes.tobytes(), *pictures])
 
 
 def replied(reply: bytes) -> Film:
@@ -104,18 +114,23 @@ def replied(reply: bytes) -> Film:
     said = json.loads(head)
     if "code" in said:
         raise Unreadable(said["code"], said["reason"])
-    edge = 8 * said["codes"]
-    sound = Sound(np.frombuffer(codes[edge:], np.uint32), said["start"])
-    return Film(np.frombuffer(codes[:edge], np.uint64), said["pixels"], said["millis"], sound)
+    shown = np.frombuffer(codes, np.uint64, said["codes"])
+    sound = Sound(np.frombuffer(codes, np.uint32, said["heard"], shown.nbytes), said["start"])
+    frames, at = [], shown.nbytes + sound.codes.nbytes
+    for millis, height, width in said["frames"]:
+        pixels = np.frombuffer(codes, np.uint8, height * width * 3, at).reshape(height, width, 3)
+        frames.append(Piece(millis, pixels))
+        at += pixels.nbytes
+    return Film(shown, said["pixels"], said["millis"], sound, tuple(frames))
 
 
 class _Watch:
     """One pass over a container."""
 
-    def __init__(self, container: InputContainer, how: params.Video) -> None:
+    def __init__(self, container: InputContainer, how: params.Video, frames: int) -> None:
         self.container, self.how = container, how
         self.stream = _picture_stream(container, how)
-        self.ticks = Ticks(how)
+        self.ticks = Ticks(how, frames)
         self.track = Track(container, how.max_seconds if how.sound else 0)
         self.begin = 0.0  # of the pictures, on the container's clock
         self.end, self.cut = 0.0, False  # of what was read so far
@@ -133,7 +148,8 @@ class _Watch:
             self._check_end()
         sound = self.track.sound()
         sound = sound._replace(start=sound.start - self.begin)
-        return Film(np.array(self.ticks.codes, np.uint64), self.ticks.pixels, round(seconds * 1000), sound)
+        frames = self.ticks.frames.spread(1000 / self.how.rate)
+        return Film(np.array(self.ticks.codes, np.uint64), self.ticks.pixels, round(seconds * 1000), sound, frames)
 
     @property
     def _stopped(self) -> bool:

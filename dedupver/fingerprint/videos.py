@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedupver.fingerprint import spectrum
-from dedupver.fingerprint.look import Look, Sink, one_by_one
+from dedupver.fingerprint.look import Look, Sink, encoder, one_by_one
 from dedupver.fingerprint.ragged import Ragged
 from dedupver.fingerprint.sandbox import Killed, Sandbox
 from dedupver.schema import Unreadable
@@ -29,9 +29,10 @@ MEMORY: Final = 4 << 30
 """Bytes that the decoding process may address; idle it addresses two GiB."""
 
 
-def look(settings: params.Video, sink: Sink) -> Look:
+def look(settings: params.Video, sink: Sink, joint: params.Joint) -> Look:
     """Return the look at videos."""
-    return functools.partial(one_by_one, sink=sink, see=functools.partial(_see, settings=settings))
+    see = functools.partial(_see, settings=settings, sink=sink, joint=joint)
+    return functools.partial(one_by_one, sink=sink, see=see)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class _Video:
     content: bytes
     film: Film
     rate: float
+    joint: params.Joint
+    sink: Sink
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -50,29 +53,33 @@ class _Video:
     def arrays(self) -> Arrays:
         """Return the codes of pictures and sound, and when they are."""
         heard = 1000 * self.film.sound.start - spectrum.STEP / 2  # a code is the middle of its slot
-        return {
+        arrays: Arrays = {
             "frames": Ragged.of_rows([self.film.codes]),
             "frames.clock": _clock(0, 1000 / self.rate),
             "sound": Ragged.of_rows([self.film.sound.codes]),
             "sound.clock": _clock(heard, spectrum.STEP),
         }
+        if self.joint.encoder:
+            model = encoder(self.joint.encoder, "image")
+            arrays |= self.sink.encode_pieces("joint", model, self.film.frames, self.joint.frames)
+        return arrays
 
 
 def _clock(begin: float, step: float) -> npt.NDArray[np.float32]:
     return np.array([[begin, step]], np.float32)
 
 
-def _see(handle: Handle, settings: params.Video) -> _Video:
+def _see(handle: Handle, settings: params.Video, sink: Sink, joint: params.Joint) -> _Video:
     from dedupver.fingerprint import video  # noqa: PLC0415 - PyAV is for those who have videos
 
     seconds = 60 + settings.max_seconds // 4
     try:
-        reply = _decoder(seconds).ask(video.asked(handle, settings))
+        reply = _decoder(seconds).ask(video.asked(handle, settings, joint.frames if joint.encoder else 0))
     except Killed as killed:
         if killed.limit:
             raise Unreadable("video_bomb", f"decoding takes more than {seconds} s of processor time") from killed
         raise Unreadable("unreadable_video", "it crashes the decoder") from killed
-    return _Video(handle.sha256, video.replied(reply), settings.rate)
+    return _Video(handle.sha256, video.replied(reply), settings.rate, joint, sink)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ they may be dropped for. The base's other records are what they were, and a few 
 from __future__ import annotations
 
 from dedupver.history.judge import decide
-from dedupver.history.present import assemble
+from dedupver.history.present import assemble, quarantine
 from dedupver.history.written import written
 
-__all__ = ["assemble", "decide", "written"]
+__all__ = ["assemble", "decide", "quarantine", "written"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,9 +13,11 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
 from dedupver.history import unread as unread_
-from dedupver.schema import BROUGHT, DECISION
+from dedupver.schema import BROUGHT, DECISION, INVALID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dedupver import params
     from dedupver.history.unread import Unread
     from dedupver.manifest import Log
@@ -38,6 +41,7 @@ class Present:
     resting: Mask  # which of them did not come, and are there
     gone: Rows  # and which are there no more
     appended: bool  # to the base's, whose records do not move
+    version: str
 
     def did(self, action: str) -> Mask:
         """Return what the base decided so."""
@@ -71,7 +75,44 @@ def assemble(read: pa.Table, unread: Unread, base: Log, given: params.Params) ->
         at, unaltered, carried = at[~carried], unaltered[~carried], carried[~carried]
     met = mask_of(known.num_rows, at[at >= 0])
     gone = np.flatnonzero(~(met | rests))
-    return Present(came, at, carried, unaltered, base, known, rests & ~met, gone, appended=not snapshot)
+    return Present(came, at, carried, unaltered, base, known, rests & ~met, gone, not snapshot, given.version.name)
+
+
+def everyone(present: Present, columns: Sequence[str]) -> pa.Table:
+    """Return columns (of BROUGHT) of all records of the version, and whether the base published each; sorted by id.
+
+    What an earlier version said of the validity of one is left out.
+    """
+    kept, rests = np.append(present.did("keep"), np.False_), np.flatnonzero(present.resting)
+    held = pa.array(np.append(kept[present.at], kept[rests]))
+    every = pa.concat_tables([present.came.select(columns), present.base.state(columns, rests).cast(_only(columns))])
+    return _readable(every).append_column("held", held).sort_by("id")
+
+
+def quarantine(present: Present, verdicts: pa.Table) -> Present:
+    """Return what there is where the records that `verdicts` name (id, code, detail) are quarantined, and no others.
+
+    One of the base's that did not come comes again if this is news of it: a rule of before may be there no more.
+    """
+    was, now = _judged(present.base.state(("code",))["code"]), _codes(present.known["id"], verdicts, "code")
+    if not verdicts.num_rows and was.null_count == len(was):
+        return present
+    again = np.flatnonzero(present.resting & ~_equal(was, now))
+    more = present.base.state(BROUGHT.names, again).cast(BROUGHT)
+    if not present.appended:  # as if it had been read; in batches the version says where it lies
+        more = more.set_column(more.num_columns - 1, BROUGHT.field(-1), pa.repeat(present.version, len(again)))
+    came = _readable(pa.concat_tables([present.came, more]))
+    order = pc.sort_indices(came["id"])
+    came, rows = _with_codes(came.take(order), verdicts), order.to_numpy()
+    carried = np.append(present.carried, np.zeros(len(again), np.bool_))[rows] & came["code"].is_null().to_numpy()
+    return dataclasses.replace(
+        present,
+        came=came,
+        at=np.append(present.at, again)[rows],
+        carried=carried,
+        unaltered=np.append(present.unaltered, np.ones(len(again), np.bool_))[rows],
+        resting=present.resting & ~mask_of(len(present.resting), again),
+    )
 
 
 class Seen(NamedTuple):
@@ -128,6 +169,41 @@ def mask_of(count: int, rows: Rows) -> Mask:
     mask = np.zeros(count, np.bool_)
     mask[rows] = True
     return mask
+
+
+def _only(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([BROUGHT.field(name) for name in columns])
+
+
+def _judged(codes: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the codes for which validation quarantined, null for others."""
+    return pc.if_else(pc.is_in(codes, pa.array(INVALID)), codes, pa.scalar(None, pa.string()))
+
+
+def _readable(records: pa.Table) -> pa.Table:
+    """Return records without what validation said of them before."""
+    invalid = pc.is_in(records["code"], pa.array(INVALID))
+    for name in {"code", "detail"} & set(records.column_names) if pc.any(invalid).as_py() else ():
+        told = pc.if_else(invalid, pa.scalar(None, pa.string()), records[name])
+        records = records.set_column(records.schema.get_field_index(name), BROUGHT.field(name), told)
+    return records
+
+
+def _with_codes(records: pa.Table, verdicts: pa.Table) -> pa.Table:
+    """Say of records what is wrong with those that can be read."""
+    fails = pc.and_(pc.is_null(records["code"]), pc.is_valid(_codes(records["id"], verdicts, "code")))
+    for name in ("code", "detail"):
+        told = pc.if_else(fails, _codes(records["id"], verdicts, name), records[name])
+        records = records.set_column(records.schema.get_field_index(name), BROUGHT.field(name), told)
+    return records
+
+
+def _codes(ids: pa.ChunkedArray, verdicts: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column of verdicts for each record, null where there is none."""
+    rows, at = unread_.rows_of(verdicts["id"], ids), np.full(len(ids), -1)
+    there = np.flatnonzero(rows >= 0)
+    at[rows[there]] = there
+    return verdicts[name].take(pa.array(np.maximum(at, 0), mask=at < 0))
 
 
 def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:

@@ -40,7 +40,7 @@ TABLES: Final = {"matches": MATCH, "hot": HOT, "spans": SPAN, "joint": FIT}
 PLAN: Final = "bands.json"
 """What a plan of bands is called, after its modality."""
 
-GRAPHED: Final = EVIDENCE | {f"{modality}_{kind.measure}": kind for modality, kind in JOINT.items()}
+GRAPHED: Final = EVIDENCE | {f"{kind.modality}_{kind.measure}": kind for kind in JOINT}
 """What a graph may be of, by its name."""
 
 _LARGE: Final = 1 << 16  # contents: 24 MiB of LSH tables with 32 bands
@@ -88,14 +88,17 @@ class Segment:
         return bands.Band(keys[number], rows[number])
 
     def every(self, kind: Kind) -> npt.NDArray[Any]:
-        """Return the codes (n, words) or vectors (n, dim) of a kind, a row each content, those too that say nothing."""
+        """Return the codes (n, words) or vectors (n, dim) of a kind, a row each content, those too that say nothing.
+
+        Of a kind of which a content has several vectors the shape is (n, several, dim).
+        """
         dtype = np.uint64 if kind.structure == "codes" else np.float32
         return self.array(f"{kind.modality}.{kind.measure}", np.empty((0, 1), dtype))
 
     def valid(self, kind: Kind) -> npt.NDArray[np.bool_]:
-        """Return which of `every` say enough to be compared."""
+        """Return which of `every` say enough to be compared; of several vectors each, one after the other."""
         if kind.structure == "vectors":
-            return ~np.isnan(self.every(kind)[:, 0])
+            return ~np.isnan(self.every(kind)[..., 0]).ravel()
         return self.array(f"{kind.modality}.{kind.measure}.valid", np.ones(len(self.every(kind)), np.bool_))
 
     def codes(self, kind: Kind) -> tuple[Codes, Rows]:
@@ -103,8 +106,17 @@ class Segment:
         return _chosen(self.every(kind), self.valid(kind))
 
     def vectors(self, kind: Kind) -> tuple[Vectors, Rows]:
-        """Return the unit vectors (m, dim) of the contents that have one, and their rows."""
-        return _chosen(self.every(kind), self.valid(kind))
+        """Return the unit vectors (m, dim) of the contents that have one, and their rows.
+
+        Of a kind of which a content has several, row r is of content r // several.
+        """
+        found = self.every(kind)
+        return _chosen(found.reshape(-1, found.shape[-1]), self.valid(kind))
+
+    def vectors_each(self, kind: Kind) -> int:
+        """Return how many vectors a content may have."""
+        found = self.every(kind)
+        return found.shape[1] if found.ndim > 2 else 1
 
     def sequences(self, kind: Kind) -> Sequences:
         """Return the codes over time of a kind, a row each content, and when they are."""
@@ -158,7 +170,7 @@ class Segment:
         return self.table("spans")
 
     def fits(self) -> pa.Table:
-        """Return which images and texts fit each other, of which it brought one at least (schema FIT)."""
+        """Return which contents and texts fit each other, of which it brought one at least (schema FIT)."""
         return self.table("joint")
 
     def array(self, name: str, default: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -260,7 +272,7 @@ class Index:
         return (segment.spans() for segment in self.segments)
 
     def fits(self) -> Iterator[pa.RecordBatch]:
-        """Return the images and texts that fit each other in all segments (schema FIT), a segment at a time."""
+        """Return the contents and texts that fit each other in all segments (schema FIT), a segment at a time."""
         return itertools.chain.from_iterable(segment.fits().to_batches() for segment in self.segments)
 
     def scorer(self, kind: str, contents: Digests) -> Callable[[Rows, Rows, float], Scores]:

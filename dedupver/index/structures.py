@@ -204,9 +204,9 @@ class _Fields:
 
 
 def derive_joint(segment: Segment, settings: params.Match) -> None:
-    """Write what a segment's vectors in the joint space are searched by."""
-    for modality, kind in JOINT.items():
-        _write_graph(segment, f"{modality}_{kind.measure}", settings.hnsw)
+    """Write what a segment's vectors in the joint spaces are searched by."""
+    for kind in JOINT:
+        _write_graph(segment, f"{kind.modality}_{kind.measure}", settings.hnsw)
 
 
 def _write_graph(segment: Segment, name: str, settings: params.Hnsw) -> None:

@@ -49,7 +49,7 @@ def write_segment(
     job = Job(Segment(out, built_with=built_with), base, settings)
     counts = _write_matches(job)
     measured = _recall(job)
-    if any(job.new.size(modality) and len(job.new.every(kind)) for modality, kind in JOINT.items()):
+    if any(job.new.size(kind.modality) and len(job.new.every(kind)) for kind in JOINT):
         fits = joint.search(job)
         store.write_table(out / "joint.parquet", fits, FIT)
         counts["fits"], measured = fits.num_rows, pa.concat_tables([measured, joint.recall(job, fits)])

@@ -64,15 +64,15 @@ def blocks(table: Table, task: Task, names: Collection[str]) -> Iterator[Block]:
         return parquet.batches(table, task.start, task.stop, names)
     if task.format == "arrow":
         return arrow.read(table, task, names)
-    form = line_format(table, task.format, task.header)
+    form = line_format(table, task.format, task.header, names)
     return lines.records(table, task.start, task.stop, form)
 
 
-def line_format(table: Table, name: str, header: bytes) -> lines.Format:
-    """Return how the lines of a table are read."""
+def line_format(table: Table, name: str, header: bytes, names: Collection[str]) -> lines.Format:
+    """Return how the lines of a table are read; of JSON Lines, some of the names may be paths."""
     if name in separated.DELIMITERS:
         return separated.Separated(table, header, separated.DELIMITERS[name])
-    return JsonLines(table.params.max_json_depth, table.used())
+    return JsonLines(table.params.max_json_depth, names)
 
 
 def rows(table: Table, task: Task) -> Iterator[Row]:

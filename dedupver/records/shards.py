@@ -71,6 +71,20 @@ def read(file: Path, task: Task, source: params.Source) -> Iterator[Raw]:
             yield shard.raw(row, key).quarantine(Unreadable(code, f"damaged from this sample on: {reason(error)}"))
 
 
+def attributes(file: Path, source: params.Source) -> Iterator[tuple[int, bytes]]:
+    """Yield the row of each sample of an archive that has an object of JSON, and its bytes.
+
+    Raises OSError where it is damaged.
+    """
+    scheme = Scheme(source)
+    with streams.opened(file, 0, source.max_unpacked_bytes) as archive:
+        for row, (_, members) in enumerate(_samples(archive, source)):
+            for member in members:
+                told = not member.fault and scheme.role(member.name) == ATTRIBUTES
+                if told and member.size <= source.max_text_bytes:
+                    yield row, _payload(archive, member)
+
+
 def spans(archive: Stream, source: params.Source) -> Iterator[tuple[int, int, int]]:
     """Yield the row and the offsets of each member of an archive; row -1 for one that is hidden.
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 
@@ -88,6 +88,13 @@ class Table:
         self.role = role_of(path, source)
         self.source = source_of(path)
         self.split = split_in(path, source)
+
+    @classmethod
+    def bare(cls, root: Path, path: str, source: params.Source) -> Self:
+        """Return a table of which no column is a part: each is what is written in it."""
+        table = cls(root, path, source)
+        table.rows, table.texts, table.blobs, table.vectors = {}, {}, {}, {}
+        return table
 
     def check(self, columns: Collection[str]) -> None:
         """Raise SourceError where the columns of the file hold no part, or lack the id that params name."""

@@ -34,6 +34,7 @@ from dedupver.resolve.evidence import (
 )
 from dedupver.resolve.greedy import Alike, Outcome, sweep
 from dedupver.resolve.hot import Buckets, gather
+from dedupver.resolve.linked import Links
 from dedupver.resolve.nodes import Nodes, order_of, place_in
 from dedupver.resolve.rules import REVIEW, Edges, Rule
 from dedupver.schema import LEAK, REPORTED, SAID, ParamsError
@@ -157,6 +158,25 @@ def remaining(case: Case, settings: params.Dedup) -> tuple[pa.Table, int]:
     listed = rules.joined(found)
     differ = ~in_sorted(pair_key(listed.left, listed.right), reviews.different)
     return words.leaks(case.records, nodes, sides, asked, listed.at(differ)), left_out
+
+
+def links_of(case: Case, settings: params.Dedup) -> Links:
+    """Return which records are tied by a rule or by a person's word; nobody is judged, so no order counts."""
+    names = case.parts
+    contents, parts = numbered(case.records["parts"], list(names))
+    reviewed = sorted({name for left, right, _ in case.reviews for name in (left, right)})
+    apart = pc.is_in(case.records["id"], pa.array(reviewed, pa.string())).to_numpy()
+    nodes = Nodes.of(parts, np.arange(len(parts)), apart)
+    reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
+    conjunctions = [*rules.parse(settings, names, nodes.part_sets()), *rules.exact(nodes.part_sets())]
+    none, bounds = (np.empty(0, np.uint64), 0), least(settings, names)[0]
+    evidence, buckets, _ = evidence_among(case, names, contents, nodes, conjunctions, none, bounds)
+
+    def judge(left: Rows, right: Rows) -> Edges:
+        return reviews.over(rules.judge(conjunctions, nodes.contents, left, right, evidence))
+
+    listed = rules.joined([reviews.over(rules.edges(conjunctions, nodes.contents, evidence)), reviews.same])
+    return Links(nodes.of_record, len(nodes), listed.left, listed.right, buckets, judge)
 
 
 def met(parts: Mapping[str, str], column: pa.ChunkedArray) -> dict[str, str]:

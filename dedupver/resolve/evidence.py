@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dedupver import params
 from dedupver.digests import Rows
-from dedupver.schema import EVIDENCE, JOINT, MATCH, NGRAM
+from dedupver.schema import ACROSS, EVIDENCE, MATCH, NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +23,8 @@ Keys = npt.NDArray[np.uint64]
 Score = Callable[[Rows, Rows, float], Scores]
 """Gives the exact similarity of pairs of contents, named by their numbers, shapes (m,); 0 may stand for any below."""
 
-SCORED: Final = EVIDENCE | {"joint": JOINT["text"], "ngram": NGRAM}
-"""All that pairs of contents are scored by: kinds within a modality, an image with a text, a text within another."""
+SCORED: Final = EVIDENCE | {"joint": ACROSS["image"][1], "ngram": NGRAM}
+"""All that pairs of contents are scored by: kinds within a modality, a text with what is none, a text in another."""
 
 
 class Hot(NamedTuple):
@@ -83,10 +83,10 @@ def least(settings: params.Dedup, parts: Mapping[str, str]) -> tuple[dict[str, f
 
 
 def across(fits: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give images and texts that fit each other (schema FIT) as matches (schema MATCH): the image is left."""
+    """Give contents and texts that fit each other (schema FIT) as matches (schema MATCH): the text is right."""
     for batch in fits:
         kind = pa.repeat(pa.scalar("joint"), batch.num_rows)
-        yield pa.RecordBatch.from_arrays([kind, *batch.columns], schema=MATCH)
+        yield pa.RecordBatch.from_arrays([kind, *(batch[name] for name in ("media", "text", "score"))], schema=MATCH)
 
 
 def strong(matches: Iterable[pa.RecordBatch], bounds: Mapping[str, float]) -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,7 @@ from dedupver import params
 from dedupver.index.lsh import distinct
 from dedupver.resolve.evidence import SCORED, pair_key
 from dedupver.resolve.plans import Groups, Plan
-from dedupver.schema import EVIDENCE, JOINT, NGRAM
+from dedupver.schema import ACROSS, EVIDENCE, NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -180,7 +180,7 @@ def describe(rule: Rule, names: Sequence[str], left: Rows, right: Rows, evidence
         say(name, same, pa.scalar("exact"))
         for kind, floor in term.at_least.items():
             score = evidence.of(kind, a, b, floor)
-            if term.across is not None:  # whose image it is has been forgotten
+            if term.across is not None:  # whose text it is has been forgotten
                 score = np.maximum(score, evidence.of(kind, left[:, term.across], right[:, term.part], floor))
             say(f"{name}.{SCORED[kind].measure}", ~same & (score >= np.float32(floor)), six_digits(score))
     return pc.binary_join_element_wise(*words, ",", null_handling="skip")
@@ -201,10 +201,10 @@ def _term(term: str, value: float | str, names: Mapping[str, str], settings: par
 
 
 def _across(text: str, at_least: float, names: Mapping[str, str]) -> Iterator[Rule]:
-    """Yield a rule for each image and each text that records have: that of one record fits that of another."""
-    images, texts = ([part for part, its in enumerate(names.values()) if its == modality] for modality in JOINT)
-    for image, caption in itertools.product(images, texts):
-        term = Term(image, {"joint": at_least}, across=caption)
+    """Yield a rule for each image, video or sound and each text: that of one record fits that of another."""
+    media, texts = ([part for part, its in enumerate(names.values()) if its in wanted] for wanted in (ACROSS, {"text"}))
+    for part, caption in itertools.product(media, texts):
+        term = Term(part, {"joint": at_least}, across=caption)
         yield Rule(text, (term,), same_parts=False, reason="cross_modal_match_of")
 
 

@@ -144,7 +144,8 @@ def conflicts(judged: Judged, said_: pa.Table, settings: params.Dedup) -> pa.Tab
     exact, reviewed = (pc.equal(said_of["reason"], word) for word in ("exact_duplicate_of", "reviewed_same_as"))
     kind = pc.if_else(reviewed, "review", pc.if_else(exact, "exact", _named(KINDS, edge % len(KINDS))))
     case = _named([CONFLICT], np.zeros(differ.sum(), int))
-    tables = [pa.table([case, *ends, kind, said_of["score"]], schema=REPORTED)]
+    never = pa.nulls(said_of.num_rows, pa.int64())
+    tables = [pa.table([case, *ends, kind, said_of["score"], never], schema=REPORTED)]
     if label.max(initial=-1) > 0:  # two labels at least
         tables += [_kept_conflicts(judged, name, label, settings) for name in _firsts(judged.names).values()]
     return pa.concat_tables(tables)
@@ -205,6 +206,7 @@ def _table(judged: Judged, case: str, found: Edges, members: Rows) -> pa.Table:
         right,
         _named(KINDS, found.kind % len(KINDS)),
         found.score.astype(np.float64),
+        pa.nulls(len(left), pa.int64()),
     ]
     return pa.table(columns, schema=REPORTED)
 

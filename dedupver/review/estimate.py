@@ -107,6 +107,8 @@ def missing(row: Row, wished: float, level: float = LEVEL) -> int | None:
     value, labels = row.precision.value, row.precision.labels
     if value is None or value <= wished or not labels:
         return None
+    if math.isinf(labels):  # all are labelled
+        return 0
     enough = labels
     while clopper_pearson(value, enough, level)[0] < wished and enough < MOST:
         enough *= 1.01
@@ -151,7 +153,8 @@ def _recall(above: float, precision: Share, below: float, rest: Share) -> Share:
         return Share(1.0 if a else None, 1.0 if a_low else 0.0, 1.0, precision.labels)
     value = None if precision.value is None or rest.value is None or not a + b else a / (a + b)
     down, up = a - a_low, b_high - b
-    low = (a * a - down * down) / (a * b + _root(a, b, down, up)) if a and up + b else 0.0
+    least = a * a - down * down
+    low = least / (a * b + _root(a, b, down, up)) if least > 0 and up + b else 0.0
     up, down = a_high - a, b - b_low
     high = (a * b + _root(a, b, up, down)) / (b * b - down * down) if b * b > down * down else math.inf
     low, high = (1.0 if math.isinf(odds) else odds / (1 + odds) for odds in (low, high))

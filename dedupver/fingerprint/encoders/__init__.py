@@ -1,4 +1,4 @@
-"""Texts and images → embeddings, by models that pip packages or the user's own files hold. Nothing is downloaded.
+"""Texts, images and sounds → embeddings, by models that packages or the user's files hold. Nothing is downloaded.
 
 An encoder's `digest` pins whatever decides on its vectors: the bytes of the model's files, how inputs are prepared and
 the version of the code here. Vectors of different digests must never meet in an index.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dedupver.fingerprint.encoders import aligned, clip, onnx, open_clip, sentences, static
+from dedupver.fingerprint.encoders import aligned, clip, onnx, open_clip, sentences, spoken, static
 from dedupver.fingerprint.encoders.model import Encoder, Model
 from dedupver.schema import ModelError
 
@@ -38,6 +38,8 @@ FAMILIES: Final = {
     "onnx": Family(onnx.find, ("text", "image"), "PATH"),
     "sentence-transformers": Family(sentences.find, ("text",), "NAME_OR_PATH"),
     "clip": Family(clip.clip, ("text", "image"), "NAME_OR_PATH"),
+    "clap": Family(clip.clap, ("text", "audio"), "NAME_OR_PATH"),
+    "pocketsphinx": Family(spoken.find, ("text", "audio"), ""),
     "siglip": Family(clip.siglip, ("text", "image"), "NAME_OR_PATH"),
     "open_clip": Family(open_clip.find, ("text", "image"), "MODEL/PRETRAINED"),
     "aligned": Family(_aligned, ("text", "image"), "DIR"),
@@ -54,6 +56,7 @@ def find_model(spec: str, modality: str) -> Model:
     - `onnx:PATH`: any model in ONNX, or a folder with text.onnx, image.onnx; beside it a JSON file with the fields of
       `onnx.Tokens` for a model of texts, of `pixels.Preprocessing` for one of images.
     - `sentence-transformers:NAME_OR_PATH`, `clip:NAME_OR_PATH`, `siglip:NAME_OR_PATH`, `open_clip:MODEL/PRETRAINED`.
+    - `clap:NAME_OR_PATH`, of sounds and texts; `pocketsphinx`, of the words that sounds speak.
     - `aligned:DIR`: what `dedupver align` wrote.
 
     Raises ModelError that names the package to install, or the file that is missing.

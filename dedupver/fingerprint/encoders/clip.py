@@ -1,4 +1,4 @@
-"""Texts and images in one space by CLIP and SigLIP of transformers: `clip:NAME_OR_PATH`, `siglip:NAME_OR_PATH`."""
+"""Texts beside images or sounds by CLIP, SigLIP and CLAP of transformers: `clip:NAME_OR_PATH`, `siglip:…`, `clap:…`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from dedupver.fingerprint.encoders import files
 from dedupver.fingerprint.encoders.device import Device
-from dedupver.fingerprint.encoders.model import as_pixels, as_text, stacked, unit
+from dedupver.fingerprint.encoders.model import as_pixels, as_samples, as_text, stacked, unit
 from dedupver.fingerprint.encoders.pixels import of_transformers
 from dedupver.schema import ModelError
 
@@ -34,10 +34,15 @@ class Tower:
         library = files.package("transformers")
         self._model = library.AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self._model.eval().to(self._device.name)
-        self._inputs: Callable[[Any], dict[str, Any]] = (
-            self._texts(library, folder) if modality == "text" else (self._images(folder))
-        )
-        self.dim = len(self._run([" "] if modality == "text" else [np.zeros((2, 2, 3), np.uint8)])[0])
+        sides: dict[str, Callable[[Any, Path], Callable[[Any], dict[str, Any]]]] = {
+            "text": self._texts,
+            "image": self._images,
+            "audio": self._sounds,
+        }
+        self.rate = 0
+        self._inputs = sides[modality](library, folder)
+        nothing = {"text": " ", "image": np.zeros((2, 2, 3), np.uint8), "audio": np.zeros(2, np.int16)}
+        self.dim = len(self._run([nothing[modality]])[0])
 
     def encode(self, batch: Batch) -> Vectors:
         """See `Encoder.encode`."""
@@ -48,7 +53,7 @@ class Tower:
 
     def _run(self, block: Any) -> Vectors:
         torch = self._device.torch
-        features = self._model.get_text_features if self.modality == "text" else self._model.get_image_features
+        features = getattr(self._model, f"get_{self.modality}_features")
         with torch.inference_mode():
             given = {name: torch.as_tensor(value).to(self._device.name) for name, value in self._inputs(block).items()}
             found = features(**given)
@@ -59,6 +64,8 @@ class Tower:
     def _texts(self, library: Any, folder: Path) -> Callable[[Any], dict[str, Any]]:
         tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         longest = self._model.config.text_config.max_position_embeddings
+        if self._model.config.model_type == "clap":  # RoBERTa counts positions from behind its padding's number
+            longest -= self._model.config.text_config.pad_token_id + 1
         # SigLIP was trained on texts filled up to the full length, and without a mask
         padding = "max_length" if self._model.config.model_type.startswith("siglip") else True
 
@@ -69,8 +76,20 @@ class Tower:
 
         return inputs
 
+    def _sounds(self, library: Any, folder: Path) -> Callable[[Any], dict[str, Any]]:
+        prepare = library.ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        self.rate = int(prepare.sampling_rate)
+        longest = int(prepare.nb_max_samples)  # of a longer sound a stretch would be chosen at random
+
+        def inputs(block: Any) -> dict[str, Any]:
+            sounds = [as_samples(item)[:longest].astype(np.float32) / (1 << 15) for item in block]
+            each = [prepare(sound, sampling_rate=self.rate, return_tensors="np") for sound in sounds]
+            return {name: np.concatenate([found[name] for found in each]) for name in ("input_features", "is_longer")}
+
+        return inputs
+
     @staticmethod
-    def _images(folder: Path) -> Callable[[Any], dict[str, Any]]:
+    def _images(_: Any, folder: Path) -> Callable[[Any], dict[str, Any]]:
         how = of_transformers(json.loads(files.read(folder / "preprocessor_config.json")))
         return lambda block: {"pixel_values": np.concatenate([how.apply(as_pixels(item)) for item in block])}
 
@@ -83,6 +102,11 @@ def clip(name: str, modality: str) -> Model:
 def siglip(name: str, modality: str) -> Model:
     """Find a SigLIP model, of the first or the second kind."""
     return _find(name, modality, ("siglip", "siglip2"))
+
+
+def clap(name: str, modality: str) -> Model:
+    """Find a CLAP model, of texts and sounds."""
+    return _find(name, modality, ("clap",))
 
 
 def _find(name: str, modality: str, kinds: tuple[str, ...]) -> Model:

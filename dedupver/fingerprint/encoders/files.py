@@ -25,6 +25,7 @@ _DECISIVE: Final = frozenset({WEIGHTS, ".json", ".txt", ".model"})
 
 _EXTRAS: Final = {
     "open_clip": "open-clip",
+    "pocketsphinx": "speech",
     "sentence_transformers": "sentence-transformers",
     "torch": "clip",
     "transformers": "clip",

@@ -1,4 +1,4 @@
-"""What an encoder is: a model that turns texts, or images, into unit vectors; and what it is told by."""
+"""What an encoder is: a model that turns texts, images, or sounds, into unit vectors; and what it is told by."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from dedupver.schema import ModelError
 Pixels = npt.NDArray[np.uint8]
 Vector = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float32]
-Batch = Sequence[str] | Sequence[Pixels]
+Samples = npt.NDArray[np.int16]
+Batch = Sequence[str] | Sequence[Pixels] | Sequence[Samples]
 
 
 class Encoder(Protocol):
-    """A model that turns texts, or images, into unit vectors."""
+    """A model that turns texts, images, or sounds, into unit vectors; one of sounds has a `rate` as well."""
 
     digest: str
     """Hex sha256 of the model, its preprocessing and the format of its vectors."""
@@ -26,14 +27,15 @@ class Encoder(Protocol):
     """The length of a vector."""
 
     modality: str
-    """`text` or `image`: what `encode` takes."""
+    """`text`, `image` or `audio`: what `encode` takes."""
 
     def encode(self, batch: Batch) -> Vectors:
         """Vectors of length 1, shape (len(batch), dim); a row of NaN where an item has no embedding.
 
         A text has none if it holds no known token, any item if the model answers with zeros or without a number. On a
         CPU a row depends on its item alone, bit for bit, whatever else is in the batch. Images are uint8
-        (height, width, 3), RGB. Raises ModelError where the items are of the other modality.
+        (height, width, 3), RGB, sounds int16 (n,) of one channel at the encoder's `rate`. Raises ModelError where the
+        items are of another modality.
         """
 
 
@@ -56,6 +58,18 @@ def as_pixels(item: object) -> Pixels:
     if isinstance(item, np.ndarray):
         return item
     raise ModelError("this encoder takes images, not texts: choose another one in params.yaml")
+
+
+def as_samples(item: object) -> Samples:
+    """Return an item that is a sound."""
+    if isinstance(item, np.ndarray) and item.ndim == 1:
+        return item
+    raise ModelError("this encoder takes sounds: choose another one in params.yaml")
+
+
+def rate_of(encoder: Encoder) -> int:
+    """Return how many samples a second an encoder of sounds listens at."""
+    return int(encoder.rate)  # type: ignore[attr-defined]
 
 
 def stacked(rows: Sequence[Vector], dim: int) -> Vectors:

@@ -1,4 +1,4 @@
-"""Whether a model answers as it did when the base was made: a fixed text and a fixed image, whose vectors are kept.
+"""Whether a model answers as it did when the base was made: a fixed text, image and sound, whose vectors are kept.
 
 A digest pins a model's files, not the libraries that run them nor the device: another release may prepare images or cut
 texts into tokens in another way, and vectors that drift apart must not meet in an index. Rounding moves the probe's
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dedupver import store
+from dedupver.fingerprint.encoders.model import rate_of
 from dedupver.schema import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from dedupver.fingerprint.encoders.model import Encoder, Pixels, Vector
+    from dedupver.fingerprint.encoders.model import Encoder, Pixels, Samples, Vector
 
 AGREED: Final = 0.9999
 """The cosine of two answers that are one. Below it, a pair at cosine .98 can have moved by more than .0028."""
@@ -36,7 +37,9 @@ def file_name(modality: str, name: str) -> str:
 
 def answer(encoder: Encoder) -> Vector:
     """Return the encoder's vector of the probe of its modality."""
-    return encoder.encode([_TEXT] if encoder.modality == "text" else [_picture()])[0]
+    if encoder.modality == "text":
+        return encoder.encode([_TEXT])[0]
+    return encoder.encode([_picture()] if encoder.modality == "image" else [_chirp(rate_of(encoder))])[0]
 
 
 def require(now: Vector, answers: Sequence[Path], name: str) -> None:
@@ -55,6 +58,13 @@ def require(now: Vector, answers: Sequence[Path], name: str) -> None:
             f"{name.split('.')[1]}): another release of a library, or another device, changed what the model says. Run "
             "the one that built the base, or set `version.base: none` to fingerprint all history again"
         )
+
+
+def _chirp(rate: int) -> Samples:
+    """Return two seconds of a tone that rises, and falls silent now and then."""
+    time = np.arange(2 * rate) / rate
+    tone = np.sin(2 * np.pi * (200 + 400 * time) * time) * (np.floor(5 * time) % 2)
+    return np.rint(8000 * tone).astype(np.int16)
 
 
 def _picture() -> Pixels:
