@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import params, store
+from dedupver import leakage, params, store
 from dedupver.divided import divided
 from dedupver.history.unread import apart
+from dedupver.index.segment import Index
 from dedupver.invariants import INVARIANTS, REBUILD, RESTORE, Finding, Version, equal, evidence
-from dedupver.manifest import ANEW, EMPTY, audit, job_of, open_manifest, told
+from dedupver.manifest import ANEW, EMPTY, LEAKS, audit, job_of, open_manifest, told
 from dedupver.project import UNREAD, brought
 from dedupver.published import difference, published
 from dedupver.records.samples import Folders
@@ -46,7 +47,7 @@ def check(root: Path) -> list[Finding]:
     version = _open(root, {finding.subject for finding in damaged})
     checks = [_lineage, _append_only, _trail, *INVARIANTS, _published]
     if "index" not in {finding.subject for finding in damaged}:
-        checks.append(evidence)
+        checks += [evidence, _leaks]
     if not {"index", "splits", "base/splits"} & {finding.subject for finding in damaged}:
         checks.append(divided)
     return [*damaged, *itertools.chain.from_iterable(each(version) for each in checks)]
@@ -143,6 +144,22 @@ def _trail(version: Version) -> Iterator[Finding]:
         name = f"{volume.version}.audit.jsonl"
         if sealed is not None and sealed.sha256.get(name) != digest.hexdigest():
             yield Finding("audit", f"manifest/{name}", "is not what the tables of the version tell", RESTORE)
+
+
+def _leaks(version: Version) -> Iterator[Finding]:
+    """Check that the leak certificate says what is found again, and that what remains was published before."""
+    name = f"{version.log.header['version']}.{LEAKS}"
+    if name not in (version.log.sealed.sha256 if version.log.sealed else ()):
+        return
+    given = params.Params.model_validate(version.log.header["params"])
+    stated = leakage.certificate(version.log)
+    found, left = leakage.certify(version.log, Index.open(version.root / "index"), version.log.reviews(), given)
+    for key in leakage.difference(stated, found):
+        yield Finding("leaks", name, f"what it says of {key!r} is not what the decisions and the index say", REBUILD)
+    if given.dedup.leakage.action == "remove" and (version.base.num_rows or not version.log.header["parent"]):
+        held = version.base["id"] if given.dedup.history == "frozen" else version.base["id"].slice(0, 0)
+        for row in left.filter(pc.invert(pc.is_in(left["id"], pc.unique(held)))).to_pylist():
+            yield Finding("leak", row["id"], f"kept, and leaks from {row['from']!r} ({row['protected']})", REBUILD)
 
 
 def _published(version: Version) -> Iterator[Finding]:

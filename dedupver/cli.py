@@ -24,7 +24,8 @@ HELP: Final = """Versions of a clean dataset: each deduplicated against itself a
 DVC runs the pipeline (`dvc repro`); these commands open versions and answer questions about them.
 
 Exit codes: 0 done, 1 another error, 2 wrong usage, 3 params or a model, 4 the source data, 5 a damaged file or an
-invariant that does not hold, 6 the repository is not in the state that the command needs, 7 a gate that fails.
+invariant that does not hold, 6 the repository is not in the state that the command needs, 7 a gate that fails, 8 a leak
+that remains.
 """
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+NGRAMS: Final = "ngram"
 ALIGNED: Final = Path("models/joint")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -251,7 +253,11 @@ def explain(
         if revision == "workspace" and (root / "index").is_dir():
             found = _with_opposite(root, log, found)
     if revision == "workspace" and found.chain:
-        found = dataclasses.replace(found, fields=_fields(root, found.decision, found.chain[0]))
+        found = dataclasses.replace(
+            found,
+            fields=_fields(root, found.decision, found.chain[0]),
+            overlap=_overlap(root, found.decision, found.chain[0]),
+        )
     _answer(dataclasses.asdict(found), terminal.explanation(found), as_json=as_json)
 
 
@@ -362,6 +368,27 @@ def shared(
     project = Project(root)
     found, counted = preview.shared(project, most), project.params.fingerprint.text.passages is not None
     _answer(found, terminal.common(found, passages=counted), as_json=as_json)
+
+
+@app.command(epilog="Example: dedupver leaks --rev v2 --json")
+def leaks(
+    context: typer.Context,
+    revision: Annotated[str, typer.Option("--rev", metavar="REV", help="The git revision to ask.")] = "workspace",
+    as_json: Json = False,
+) -> None:
+    """Show the leak certificate of a version.
+
+    What was compared with what, how many records leaked from a protected split or a reference, which went and which
+    remain, with the worst of them. It ends with exit code 8 where a leak remains.
+    """
+    from dedupver import leakage, terminal  # noqa: PLC0415
+    from dedupver.revision import at_revision  # noqa: PLC0415
+
+    with at_revision(_root(context), revision) as log:
+        found = leakage.certificate(log)
+    _answer(found, terminal.leaks(found), as_json=as_json)
+    if found["remaining"]["records"]:
+        raise typer.Exit(8)
 
 
 @app.command(epilog="Example: dedupver validate --source data/raw/airports.csv")
@@ -536,6 +563,16 @@ def _fields(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict[
     from dedupver.project import Project  # noqa: PLC0415
 
     return beside(Project(root), Index.open(root / "index"), mine, its)
+
+
+def _overlap(root: Path, mine: dict[str, Any], its: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return where one text stands in the other, if that is why a record went, as the source has them."""
+    if f".{NGRAMS}=" not in (mine["evidence"] or ""):
+        return []
+    from dedupver.overlap import overlap  # noqa: PLC0415
+    from dedupver.project import Project  # noqa: PLC0415
+
+    return overlap(Project(root), mine, its)
 
 
 def _replayed(rows: list[dict[str, Any]]) -> Iterable[str]:

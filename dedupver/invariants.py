@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from dedupver import params, store
 from dedupver.digests import Rows, laid_out, numbered, of_parts, parts_in
 from dedupver.index.joint import fit
+from dedupver.index.ngrams import share
 from dedupver.index.segment import Index
 from dedupver.manifest import FILES
 from dedupver.query import evidence_of, parts_of
-from dedupver.schema import DECISION, EVIDENCE, INVALID
+from dedupver.schema import DECISION, EVIDENCE, INVALID, NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -205,17 +206,25 @@ def evidence(version: Version) -> Iterator[Finding]:
     dropped = version.live.filter(pa.array(equal(version.live, "action", "drop")))
     dropped = dropped.filter(pa.array(version.find(dropped["representative"]) >= 0))
     index = Index.open(version.root / "index")
-    for kind in [*sorted(EVIDENCE), "joint"]:
+    for kind in [*sorted(EVIDENCE), "joint", NGRAM.measure]:
         rows, (part, other), stated = _claims(dropped["evidence"], kind, version.parts)
         mine, its = (version.find(dropped[name])[rows] for name in ("id", "representative"))
         ends = [(version.contents[a, part], version.contents[b, other]) for a, b in ((mine, its), (its, mine))]
         if kind == "joint":  # either may be the one whose text it is
             found = np.fmax(*(fit(index, media, texts) for media, texts in ends))
+        elif kind == NGRAM.measure:  # of two protected splits either may leak into the other
+            found = _nearer(stated, *(share(index, a, b) for a, b in (ends[0], ends[0][::-1])))
         else:
             found = index.score(kind, *ends[0])
         for at in np.flatnonzero(~(np.abs(found - stated) <= ROUNDING)):
             message = f"{kind}: states {stated[at]:.6g}, the index says {found[at]:.6g}"
             yield Finding("evidence", dropped["id"][int(rows[at])].as_py(), message, REBUILD)
+
+
+def _nearer(
+    stated: npt.NDArray[np.float64], one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    return np.where(np.abs(one - stated) < np.abs(other - stated), one, other)
 
 
 def _claims(said: pa.ChunkedArray, kind: str, names: Mapping[str, str]) -> tuple[Rows, Rows, npt.NDArray[np.float64]]:

@@ -68,7 +68,7 @@ class _Listing:
         columns = self._source.columns
         row = self._attributes(sample.attributes) if sample.attributes else {}
         row.setdefault(columns.source or "source", source_of(sample.path))
-        row.setdefault(columns.split or "split", split_of(sample.path))
+        row.setdefault(columns.split or "split", split_of(sample.path, self._source))
         row.setdefault(columns.id or "id", sample.path)
         others = sample.others if sample.parts else (sample.path,)
         row[OTHERS] = [self._object(path) for path in others]

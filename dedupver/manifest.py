@@ -49,6 +49,9 @@ ANEW: Final = frozenset({HEADER, READ, REVIEWS})
 RUN: Final = ("version", "parent", "mode", "digests", "params", "tools")
 """What of the header names the run: all that it was given, and nothing that came of it."""
 
+LEAKS: Final = "leaks.json"
+"""The leak certificate, after its version's name."""
+
 PLACES: Final = "moved"
 """The file of records that merely moved (schema MOVED)."""
 
@@ -245,6 +248,8 @@ def write(out: Path, base: Log, prints: store.Sealed, decided: store.Sealed, hea
     before = [name for name in base.sealed.sha256 if name not in ANEW] if base.sealed else []
     shared = base.sealed.share(before, out) if base.sealed else {}
     files = {f"{version}.{name}.parquet": (decided, f"{name}.parquet") for name in (*FILES.values(), PLACES)}
+    if LEAKS in decided.sha256:
+        files[f"{version}.{LEAKS}"] = decided, LEAKS
     for target, (sealed, name) in {**files, READ: (prints, READ), REVIEWS: (decided, REVIEWS)}.items():
         links.link(sealed.file(name), out / target, "share")
         shared[target] = sealed.sha256[name]

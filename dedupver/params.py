@@ -21,6 +21,15 @@ Share = Similarity | dict[str, Similarity] | None
 RESERVED: Final = frozenset({*RAW.names, ATTRIBUTES, "every", "content", "joint"})
 MEMBERS: Final = {".txt": "caption", ".caption": "caption", ".json": ATTRIBUTES}
 """What a file is that stands beside another one of a sample, by its suffix."""
+SPLITS: Final = {
+    "train": "train",
+    "test": "test",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+}
+"""What a split is called, by the name of a folder or a file, or by what a column says; in any case of letters."""
 RECORD_ATTRIBUTES: Final = (
     *("id", "path", "folder", "source", "split", "time", "quality", "label"),
     *("bytes", "pixels", "chars", "seconds"),
@@ -70,6 +79,14 @@ class Columns(Section):
         return tuple(sorted((self.model_extra or {}).get(part) or ()))
 
 
+class Reference(Section):
+    """Benchmarks that lie beside the source: records to compare with and never to write."""
+
+    path: Annotated[str, Field(pattern=r"^[^/\\].*[^/]$")] | None = None
+    records: Literal["file", "paragraph", "line"] = "file"
+    columns: dict[str, str] = Field(default_factory=dict)
+
+
 class Source(Section):
     """Where the records come from."""
 
@@ -86,7 +103,9 @@ class Source(Section):
         *(".gsm", ".g722", ".aiff", ".aif", ".aifc", ".au"),
     )
     video_suffixes: tuple[str, ...] = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv")
+    split_names: dict[Annotated[str, Field(pattern=r"^[^A-Z/]+$")], str] = SPLITS
     references: tuple[str, ...] = ()
+    reference: Reference = Reference()
     protocols: tuple[str, ...] = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "zip")
     max_text_bytes: Positive = 10_000_000
     max_image_bytes: Positive = 200_000_000
@@ -141,6 +160,21 @@ class Source(Section):
             raise ValueError(f"columns: rows have at most {MOST_FIELDS} columns that are compared")
         return self
 
+    @model_validator(mode="after")
+    def _reference_is_beside(self) -> Self:
+        given = self.reference.path
+        if given and (".." in given.split("/") or f"{given}/".startswith(f"{self.path}/")):
+            raise ValueError(f"reference.path: {given!r} is to be a folder of the repository, and not in {self.path}")
+        for name in self.reference.columns:
+            if name not in {*Columns.model_fields, *self.parts}:
+                raise ValueError(f"reference.columns.{name}{_nearest(name, [*Columns.model_fields, *self.parts])}")
+        return self
+
+    def beside(self) -> Source:
+        """Return what is said of benchmarks beside the source: all are references, named after where they lie."""
+        columns = self.columns.model_dump() | self.reference.columns | {"id": None}
+        return self.model_copy(update={"columns": Columns.model_validate(columns), "references": ("*",)})
+
     def parts_of(self, *modalities: str) -> list[str]:
         """Return the names of the parts of some modalities: first the one that is called like its modality."""
         return [name for name, modality in self.parts.items() if modality in modalities]
@@ -166,6 +200,7 @@ class Text(Section):
     min_tokens: Positive = 5
     simhash: bool = False
     passages: Positive | None = None
+    ngrams: Annotated[int, Field(ge=2)] | None = None
     encoder: str | None = "wordllama"
 
 
@@ -384,6 +419,27 @@ Similar = Literal[
 ]
 
 
+class Leakage(Section):
+    """What counts as a leak between two splits, or from a reference, and what becomes of it: see docs/leakage.md."""
+
+    protected: tuple[str, ...] | None = None
+    action: Literal["remove", "report"] = "remove"
+    parts: tuple[str, ...] = ("text", "image", "audio", "video", "vector")
+    thresholds: dict[Similar, Similarity] = Field(default_factory=dict)
+    ngrams: Similarity | None = None
+
+    @property
+    def stricter(self) -> dict[str, float]:
+        """Return the thresholds across splits that params name, by kind of EVIDENCE."""
+        return {str(kind): value for kind, value in self.thresholds.items()}
+
+    def at_least(self, modality: str, settings: Dedup) -> dict[str, float]:
+        """Return the kinds of evidence that make a part of a modality a leak, and how alike the two must be."""
+        kinds = [k for k in EVIDENCE if k in {*settings.similar, *self.thresholds} and EVIDENCE[k].modality == modality]
+        found = {kind: self.stricter.get(kind, settings.thresholds.of(kind)) for kind in kinds}
+        return found | ({"ngram": self.ngrams} if modality == "text" and self.ngrams is not None else {})
+
+
 class Dedup(Section):
     """What counts as a duplicate, and which of two duplicates stays."""
 
@@ -396,6 +452,7 @@ class Dedup(Section):
     captions: Literal["all", "longest", "quality", "most_similar"] = "all"
     sources: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("test", "validation", "train")
+    leakage: Leakage = Leakage()
     reviews: str = "reviews.csv"
 
     @field_validator("rules")
@@ -404,6 +461,12 @@ class Dedup(Section):
         if not all(rules):
             raise ValueError("an empty rule would make every two records duplicates")
         return rules
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """Return the splits whose records stay, the first first: in params, or all but the last of `splits`."""
+        named = self.leakage.protected
+        return self.splits[:-1] if named is None else tuple(split for split in self.splits if split in named)
 
 
 class Gates(Section):
@@ -689,10 +752,31 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _leakage_speaks_of_what_is_there(self) -> Self:
+        leakage = self.dedup.leakage
+        for split in leakage.protected or ():
+            if split not in self.dedup.splits:
+                raise ValueError(
+                    f"dedup.leakage.protected: {split!r} is not in dedup.splits, whose order says who stays"
+                )
+        known = [*dict.fromkeys([*self.source.parts, *PARTS])]  # a default that no record has does no harm
+        for name in leakage.parts:
+            if name not in known:
+                raise ValueError(f"dedup.leakage.parts: {name!r} is no part{_nearest(name, known)}")
+        for kind, value in leakage.thresholds.items():
+            _above_floor(f"dedup.leakage.thresholds.{kind}", value, kind, self.match.floor)
+        if leakage.ngrams is not None and self.fingerprint.text.ngrams is None:
+            raise ValueError(
+                "dedup.leakage.ngrams needs n-grams: set fingerprint.text.ngrams: 13 to have them computed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _simhash_is_computed(self) -> Self:
         rules = (*self.dedup.rules, *self.split.together)
-        terms = (evidence_of(term, self.source.parts) for rule in rules for term in rule)
-        if "text_simhash" in {*self.dedup.similar, *terms} and not self.fingerprint.text.simhash:
+        terms = {evidence_of(term, self.source.parts) for rule in rules for term in rule}
+        named = {*self.dedup.similar, *self.dedup.leakage.thresholds, *terms}
+        if "text_simhash" in named and not self.fingerprint.text.simhash:
             raise ValueError("dedup names the SimHash of texts: set fingerprint.text.simhash: true to have it computed")
         return self
 

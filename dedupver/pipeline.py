@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedupver import __version__, manifest, report, reviews, store
+from dedupver import __version__, leakage, manifest, report, reviews, store
 from dedupver.index.segment import Index, write_header
 from dedupver.project import LOCK, UNREAD, Project, running
 from dedupver.resolve import joint, met, spans, words
@@ -39,6 +39,7 @@ from dedupver.schema import (
     EVIDENCE,
     FAILURE,
     FORMAT,
+    LEAK,
     MATCH,
     MOVED,
     RECALL,
@@ -77,6 +78,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
             version: _chunks(project, base, reading.batches[version], tasks, out / "parts" / version)
             for version, tasks in reading.tasks.items()
         }
+        plan[given.version.name] += _benchmarks(project, base, out / "parts" / ".references")
         plan = _dimensioned(plan, base)
         chunks = [chunk for each in plan.values() for chunk in each]
         batch.require(chunks)
@@ -93,7 +95,7 @@ def fingerprint(project: Project) -> dict[str, Any]:
         )
         counts = merge.merge({version: [chunk.out for chunk in each] for version, each in plan.items()}, out)
         store.write_json(out / UNREAD, reading.unread())
-        write([chunk.task for chunk in chunks if (chunk.out / batch.OUTSIDE).exists()])
+        write([chunk.task for chunk in chunks if not chunk.beside and (chunk.out / batch.OUTSIDE).exists()])
         shutil.rmtree(out / "parts", ignore_errors=True)
     return counts | {"unchanged_pieces": sum(map(len, reading.unchanged.values()))}
 
@@ -151,6 +153,10 @@ def dedup(project: Project) -> dict[str, Any]:
         store.write_table(out / "captions.parquet", captioned, CAPTIONED)
         common, repeated = _in_common(log, given.source, index)
         live = log.state(TOLD)
+        leaked, remaining = leakage.certify(log, index, said(project), given)
+        leaked |= {"recall": leakage.measured(measured, given)}
+        store.write_json(out / manifest.LEAKS, leaked)
+        store.write_table(out / "leaks.parquet", remaining, LEAK)
         store.write_table(out / "shared.parquet", report.most_shared(common), SHARED)
         store.write_table(out / "repeated.parquet", repeated, REPEATED)
     report.write_plot(project.plots / "reasons.csv", ("reason", "method", "records"), report.reasons(live))
@@ -164,6 +170,7 @@ def dedup(project: Project) -> dict[str, Any]:
         **manifest.counts(live),
         "across_versions": report.across_versions(live),
         "hot_unverified": unverified,
+        "leaks": leakage.counts(leaked),
         "caption_fit": report.spread(captioned["score"]),
         "reported": {name: counted.get(name, 0) for name in cases},
         "shared": report.shared(common),
@@ -486,6 +493,22 @@ def _chunks(project: Project, base: Index, root: Path, tasks: Sequence[Task], ou
         Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}", answers)
         for number, task in enumerate(tasks)
     ]
+
+
+def _benchmarks(project: Project, base: Index, out: Path) -> list[Chunk]:
+    """Return what one worker does at a time of the references beside the source.
+
+    Raises SourceError where they are not there, StateError where DVC would not see that they change.
+    """
+    from dedupver.records import references
+
+    beside = project.params.source.reference.path
+    if not beside:
+        return []
+    project.require_dep("fingerprint", beside)
+    source = project.params.source.beside()
+    chunks = _chunks(project, base, project.root / beside, references(project.root / beside, source), out)
+    return [dataclasses.replace(chunk, source=source, beside=beside) for chunk in chunks]
 
 
 def _dimensioned(plan: dict[str, list[Chunk]], base: Index) -> dict[str, list[Chunk]]:

@@ -18,7 +18,7 @@ from dedupver.fingerprint.strings import Strings
 from dedupver.schema import SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dedupver import params
@@ -60,18 +60,33 @@ def payloads(project: Project, decisions: pa.Table) -> Iterator[tuple[str, dict[
 
     Parts are as the source has them now: bytes, or a HANDLE; a batch of the source is in memory at a time.
     """
+    decisions = yield from _beside(project, decisions)
     append = project.params.source.mode == "append"
     for version in pc.unique(decisions["version"]).to_pylist() if append else [None]:
         mine = decisions.filter(pc.equal(decisions["version"], version)) if append else decisions
         wanted = {(row["path"], row["row"]): row["id"] for row in mine.to_pylist()}
-        yield from _read(project.batch(version) if version else project.raw, project.params.source, wanted)
+        root, source = project.batch(version) if version else project.raw, project.params.source
+        yield from _read(root, source, records.plan(root, source) if wanted else (), wanted)
+
+
+def _beside(project: Project, decisions: pa.Table) -> Generator[tuple[str, dict[str, Any]], None, pa.Table]:
+    """Yield what `payloads` does of the references that lie beside the source; return the other records."""
+    beside = project.params.source.reference.path
+    if not beside or not (project.root / beside).is_dir():
+        return decisions
+    apart = pc.starts_with(decisions["path"], f"{beside}/")
+    root, source = project.root / beside, project.params.source.beside()
+    rows = decisions.filter(apart).to_pylist()
+    wanted = {(row["path"].removeprefix(f"{beside}/"), row["row"]): row["id"] for row in rows}
+    yield from _read(root, source, records.references(root, source) if wanted else (), wanted)
+    return decisions.filter(pc.invert(apart))
 
 
 def _read(
-    root: Path, source: params.Source, wanted: Mapping[tuple[str, int], str]
+    root: Path, source: params.Source, plan: Iterable[records.Task], wanted: Mapping[tuple[str, int], str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the parts of the records at some places (path, row) that are there."""
-    for task in _tasks(records.plan(root, source), wanted) if wanted else ():
+    for task in _tasks(plan, wanted):
         for batch in records.read(root, task, source):
             places = zip(batch["path"].to_pylist(), batch["row"].to_pylist(), strict=True)
             for at, place in enumerate(places):
@@ -102,12 +117,12 @@ def _preview(what: str, content: bytes, parts: Mapping[str, bytes], source: para
     """Return the text of a part, or the passage of a part that is a text, if it is there."""
     if what in source.parts:
         text = parts.get(what, b"").decode(errors="replace") if source.parts[what] == "text" else ""
-        return _short(text) if hashlib.sha256(normalize(text).encode()).digest() == content else None
+        return short(text) if hashlib.sha256(normalize(text).encode()).digest() == content else None
     for name in source.parts_of("text"):
         text = parts.get(name, b"").decode(errors="replace")
         for passage in text.split("\n") if what == "line" else re.split(r"\n\s*\n", text):
             if content in _hashes(passage):
-                return _short(passage)
+                return short(passage)
     return None
 
 
@@ -117,6 +132,7 @@ def _hashes(passage: str) -> set[bytes]:
     return {int(value).to_bytes(8, "big") for value in found}
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return a text on one line, and no more than the first LONGEST characters of it."""
     words = " ".join(text.split())
     return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

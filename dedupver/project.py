@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
 from dedupver import manifest, params, store
 from dedupver.index.segment import Index
@@ -108,6 +109,14 @@ class Project:
     def batch(self, version: str) -> Path:
         """Return the folder of a version's own raw data in mode append."""
         return self.raw if version == self.params.version.name else self.root / "base" / "raw" / version
+
+    def require_dep(self, stage: str, path: str) -> None:
+        """Raise StateError where dvc.yaml does not say that a stage reads a path: a change of it would go unseen."""
+        if not (self.root / "dvc.yaml").exists():  # run without DVC
+            return
+        stages = yaml.safe_load((self.root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        if path not in stages[stage]["deps"]:
+            raise StateError(f"dvc.yaml: add the line `- {path}` to the deps of the stage {stage}, which reads it")
 
     def printed_with(self) -> dict[str, Any]:
         """Return the settings and the models that decide what a fingerprint is."""

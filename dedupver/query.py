@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dedupver.digests import laid_out, parts_in
 from dedupver.manifest import latest, outcomes
 from dedupver.records import streams
-from dedupver.schema import EVIDENCE, INVALID, PARTS, DedupverError
+from dedupver.schema import EVIDENCE, INVALID, NGRAM, PARTS, DedupverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,7 @@ class Explanation:
     remedies: list[str]  # what would change the decision
     fields: list[dict[str, Any]] = field(default_factory=list)  # of rows of tables: compared.beside
     opposite: dict[str, Any] = field(default_factory=dict)  # where the index is here: remedies.opposite
+    overlap: list[dict[str, Any]] = field(default_factory=list)  # of texts that share n-grams: overlap.overlap
 
 
 def diff(old: pa.Table, new: pa.Table) -> pa.Table:
@@ -290,6 +291,10 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
     else:
         remedies = [f"a line `{pair},different` in {reviews} tells the two apart"]
         remedies += _thresholds(decision, parts_of(header))
+    if decision["reason"] == "leaks_into":
+        remedies.append(
+            "it is protected, but what it leaks into was published: with `dedup.history: rejudge` that goes"
+        )
     if settings.get("history") == "frozen" and decision["decided"] != header["version"]:
         remedies.append(
             f"{decision['decided']} decided and history is frozen: set `dedup.history: rejudge` to judge it again"
@@ -300,10 +305,17 @@ def _remedies(decision: dict[str, Any], header: dict[str, Any]) -> list[str]:
 def _thresholds(decision: dict[str, Any], parts: Mapping[str, str]) -> list[str]:
     return [
         f"a threshold of {kind} above {score:.6g} takes this evidence away: "
-        + ("the rule's, or no such rule" if kind == "joint" else f"`dedup.thresholds.{kind}`, or the rule's")
+        + ("the rule's, or no such rule" if kind == "joint" else f"{_threshold(kind, decision)}, or the rule's")
         for _, kind, score in evidence_of(decision["evidence"], parts)
         if kind
     ]
+
+
+def _threshold(kind: str, decision: dict[str, Any]) -> str:
+    if kind == NGRAM.measure:
+        return "`dedup.leakage.ngrams`"
+    leaks = str(decision["reason"]).startswith("leaks_")
+    return f"`dedup.thresholds.{kind}`" + (f" and `dedup.leakage.thresholds.{kind}`" if leaks else "")
 
 
 def parts_of(header: Mapping[str, Any]) -> dict[str, str]:
@@ -325,6 +337,6 @@ def evidence_of(text: str | None, parts: Mapping[str, str]) -> list[tuple[str, s
         if set(part.split("~")) <= parts.keys():
             what = parts.get(part), measure
             kinds = (name for name, kind in EVIDENCE.items() if kind[:2] == what)
-            kind = "joint" if "~" in part else next(kinds, None)
+            kind = "joint" if "~" in part else NGRAM.measure if measure == NGRAM.measure else next(kinds, None)
             terms.append((part, kind, float(value) if kind else 1.0))
     return terms

@@ -74,6 +74,9 @@ A video has several vectors, those of some of its pictures.
 JOINT: Final = tuple(dict.fromkeys(kind for pair in ACROSS.values() for kind in pair))
 """All vectors that contents have in common spaces."""
 
+NGRAM: Final = Kind("text", "ngram", "sets")
+"""How much of one text stands in another, as runs of words: what leaks, and makes no duplicate."""
+
 DIGEST: Final = pa.binary(32)
 
 PART: Final = pa.struct(
@@ -281,6 +284,19 @@ REPEATED: Final = pa.schema(
     ]
 )
 """Spans that two kept records share, in milliseconds; nothing is dropped for them."""
+
+LEAK: Final = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # of the side that is to go
+        pa.field("split", pa.string()),
+        pa.field("from", pa.string(), nullable=False),  # the protected record that it resembles most
+        pa.field("protected", pa.string(), nullable=False),  # its split, or `reference`
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+    ]
+)
+"""Kept records that match a kept one of a protected split, or a reference."""
 
 ASSIGNED: Final = pa.schema(
     [

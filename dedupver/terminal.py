@@ -105,6 +105,7 @@ def explanation(found: query.Explanation) -> Iterator[str]:
     yield f"{plain(row['id'])}: {_verdict(row)}"
     yield from columns(_indented(_facts(row)))
     yield from _section("field by field", list(_fields(row, found.fields)))
+    yield from _section("in common", [(_common_words(each),) for each in found.overlap])
     yield from _section("history", [HISTORY, *(_event(event) for event in found.history)])
     yield from _section("rests on", [(plain(r["id"]), _verdict(r)) for r in found.chain])
     yield from _section(f"represents {len(found.represents)}", [(name,) for name in found.represents])
@@ -124,6 +125,53 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
     rows = [(c["representative"], f"{c['dropped']} dropped for it") for c in found["largest_clusters"]]
     yield from _section(f"clusters: {found['clusters']}, the largest", rows)
     yield from _section("files in manifest/", [(name,) for name in found["files"]])
+
+
+def leaks(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text of `dedupver leaks`."""
+    removed, remaining = found["removed"], found["remaining"]
+    if not found["sides"] or not any(side["records"] for side in found["sides"]):
+        yield f"{plain(found['version'])}: all records are of one side, there is nothing to leak into"
+        return
+    yield f"{plain(found['version'])}: {removed['records']} leaks removed, {remaining['records']} remain"
+    rows = [(side["side"], side["records"], side["kept"], _pairs(side["contents"])) for side in found["sides"]]
+    yield from columns([("side", "records", "kept", "distinct contents"), *rows])
+    by = found["compared_by"]
+    parts = [
+        (name, _pairs({kind: f"{value:g}" for kind, value in kinds.items()})) for name, kinds in by["parts"].items()
+    ]
+    yield from _section("a part alone leaks from", parts)
+    rules = [("{" + ", ".join(f"{term}: {value}" for term, value in rule.items()) + "}",) for rule in by["rules"]]
+    yield from _section("and by the rules of duplicates", rules)
+    recall = {kind: value for kind, value in (found.get("recall") or {}).items() if value is not None}
+    yield from _section("recall of the searches, of a sample", [(_pairs(recall),)] if recall else [])
+    yield from _section("removed", [_leaked(row) for row in removed["by"]])
+    yield from _section("remain", [_leaked(row) for row in remaining["by"]])
+    lacking = found["not_compared"]
+    quarantined = [(code, f"{count} quarantined") for code, count in lacking["quarantined"].items()]
+    lacks = [
+        (name, f"without a fingerprint: {_pairs(kinds)}") for name, kinds in lacking["without_fingerprint"].items()
+    ]
+    hot = [("hot buckets", f"{lacking['hot']} records not with all")] if lacking["hot"] else []
+    yield from _section("not compared", [*quarantined, *lacks, *hot])
+    for name in ("removed", "remaining"):
+        shown = found["worst"][name][:LISTED]
+        lines = [(row["id"], "←", row["from"], row["protected"], row["method"], f"{row['score']:.4g}") for row in shown]
+        yield from _section(f"the worst {name}", lines)
+
+
+def _common_words(row: Mapping[str, Any]) -> str:
+    where = f"{row['part']}: {row['words']} words in a row, from word {row['at'] + 1:,} of {row['of']:,}"
+    return f"{where} ({row['shared']} of {row['ngrams']} n-grams in all): “{row['text']}”"
+
+
+def _leaked(row: Mapping[str, Any]) -> tuple[object, ...]:
+    said = (row["split"] or "-", "←", row["protected"] or "-", row["method"], row["records"])
+    return (row["reason"], *said) if "reason" in row else said
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def findings(found: Sequence[Finding]) -> Iterator[str]:

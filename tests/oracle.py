@@ -119,7 +119,44 @@ def similarity(world: World, settings: params.Dedup, a: Item, b: Item) -> float:
         return 1.0
     if settings.captions != "all" and _picture(a) and _picture(a) == _picture(b):
         return 1.0
-    return max((_rule(world, settings, rule, a, b) for rule in settings.rules), default=0.0)
+    best = max((_rule(world, settings, rule, a, b) for rule in settings.rules), default=0.0)
+    return max(best, leak(world, settings, a, b)) if settings.leakage.action == "remove" else best
+
+
+def side(item: Item, settings: params.Dedup) -> int:
+    """Return where a record stands: references first, then each protected split, then all others."""
+    protected = settings.leakage.protected
+    if protected is None:
+        protected = settings.splits[:-1]
+    inner = [split for split in settings.splits if split in protected]
+    split = item.row()["split"]
+    return 0 if not item.counted else 1 + inner.index(split) if split in inner else 1 + len(inner)
+
+
+def leak(world: World, settings: params.Dedup, a: Item, b: Item) -> float:
+    """Return how alike two records of different sides are under the rules about leaks; 0 where none holds."""
+    if side(a, settings) == side(b, settings):
+        return 0.0
+    if a.parts == b.parts:
+        return 1.0
+    given = settings.leakage
+    thresholds = {k: given.thresholds.get(k, settings.thresholds.of(k)) for k in EVIDENCE}
+    similar = {*settings.similar, *given.thresholds}
+    found = [0.0]
+    for part in set(given.parts) & a.parts.keys() & b.parts.keys():
+        wholes = [1.0] if a.parts[part] == b.parts[part] else []
+        for kind in similar:
+            score = world.score(kind, a.parts[part], b.parts[part])
+            if EVIDENCE[kind].modality == PARTS[part] and np.float32(score) >= np.float32(thresholds[kind]):
+                wholes.append(score)
+        ngram = world.score("ngram", a.parts[part], b.parts[part]) if PARTS[part] == "text" else 0.0
+        found += wholes or ([ngram] if given.ngrams is not None and ngram >= given.ngrams else [])
+    if given.thresholds:
+        stricter = settings.model_copy(
+            update={"thresholds": settings.thresholds.model_copy(update=given.thresholds), "similar": tuple(similar)}
+        )
+        found += [_rule(world, stricter, rule, a, b) for rule in settings.rules]
+    return max(found)
 
 
 def greedy(world: World, settings: params.Dedup) -> dict[str, dict[str, float]]:
@@ -227,4 +264,11 @@ def _order(item: Item, settings: params.Dedup) -> tuple[Any, ...]:
         "source": (sources.index(row["source"]) if row["source"] in sources else len(sources),),
         "quality": (-row["quality"] if row["quality"] is not None else np.inf,),
     }
-    return (item.rank, place.get(row["split"], len(splits)), *(by[name] for name in settings.keep), item.name)
+    return (
+        item.rank > 0,
+        side(item, settings),
+        item.rank,
+        place.get(row["split"], len(splits)),
+        *(by[name] for name in settings.keep),
+        item.name,
+    )

@@ -73,7 +73,7 @@ def test_runs_by_hand(sizes: list[int], left: list[int]) -> None:
 TEXT = "the quick brown fox jumps over the lazy dog and runs far away from there to a place of its own in the hills"
 SETTINGS: dict[str, Any] = {
     "match": {"bucket_cap": 3, "recall_sample": 20},
-    "fingerprint": {"text": {"encoder": "wordllama", "passages": 20}, "image": {"encoder": None}},
+    "fingerprint": {"text": {"encoder": "wordllama", "passages": 20, "ngrams": 5}, "image": {"encoder": None}},
     "dedup": {"similar": ["text", "image", "text_embedding"]},
 }
 

@@ -137,7 +137,7 @@ def test_references_are_protected_and_never_written(tmp_path: Path) -> None:
     source = {"columns": {"id": "id"}, "references": ["bench/*"]}
     root = projects.build(projects.create(tmp_path, files, source=source))
     assert outcome(root) == {
-        "a": ("drop", "near_duplicate_of", "b"),
+        "a": ("drop", "leaks_from", "b"),
         "b": ("keep", "reference", None),
         "c": ("keep", "kept", None),
     }

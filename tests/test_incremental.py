@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import whole
@@ -16,6 +17,7 @@ from oracle import Item, World, digest
 from test_resolve import POOL, policies, worlds
 
 from dedupver import history, manifest, params, store
+from dedupver.fingerprint.ragged import Ragged
 from dedupver.schema import BROUGHT, DECISION, FAILURE, FIT, INVALID, MOVED, RECORD, REPORTED
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 SOME = settings(deadline=None, max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 PLACE = ("path", "row")
+SPLIT = st.sampled_from(["test", "train", None])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Known:
     def matches(self) -> Iterator[pa.RecordBatch]:
         """Give the matches that are listed, within modalities."""
         return iter(dataclasses.replace(self._world, fits={}).case().matches)
+
+    def ngrams(self, contents: Digests) -> Ragged:
+        """Give no n-grams: `matches` has what they say."""
+        return Ragged(np.zeros(len(contents) + 1, np.int64), np.empty(0, np.uint64))
 
     def fits(self) -> Iterator[pa.RecordBatch]:
         """Give the images and texts that fit each other."""
@@ -94,7 +101,7 @@ def changes(draw: st.DrawFn, item: Item) -> list[Item]:
         return [dataclasses.replace(item, parts=parts, fields={**item.fields, "code": None})]
     fields = {
         "same": {},
-        "attribute": {"quality": draw(st.sampled_from([0.5, 2.0])), "source": "b"},
+        "attribute": {"quality": draw(st.sampled_from([0.5, 2.0])), "split": draw(st.sampled_from(["test", "train"]))},
         "moved": {"row": draw(st.integers(0, 3)), "path": "moved.jsonl"},
         "broken": {"code": draw(st.sampled_from(["bad_row", "bad_utf8"])), "detail": "why"},
         "reference": {"role": draw(st.sampled_from(["data", "reference"]))},
@@ -109,7 +116,7 @@ def arrivals(draw: st.DrawFn, versions: list[list[Item]]) -> list[Item]:
     lost = [item for name, item in sorted(ever.items()) if name not in {i.name for i in versions[-1]}]
     back = draw(st.lists(st.sampled_from(lost), unique_by=lambda i: i.name, max_size=2)) if lost else []
     more = [
-        Item(f"n{len(versions)}{k}", {"text": draw(st.sampled_from(POOL["text"]))})
+        Item(f"n{len(versions)}{k}", {"text": draw(st.sampled_from(POOL["text"]))}, fields={"split": draw(SPLIT)})
         for k in range(draw(st.integers(0, 2)))
     ]
     return [*back, *more]
@@ -216,7 +223,7 @@ def compare(
                 version=version,
                 source=params.Source(mode=mode),
                 dedup=policy.model_dump(),
-                fingerprint={"text": {"simhash": True}, "joint": {"encoder": "onnx:space"}},
+                fingerprint={"text": {"simhash": True, "ngrams": 13}, "joint": {"encoder": "onnx:space"}},
                 match={"floor": dict.fromkeys(params.Floor.model_fields, 0.0)},
             )
             came = brought(items, version.name)

@@ -46,14 +46,20 @@ def asked(world: World, policy: params.Dedup) -> Iterator[tuple[str, list[dict[s
 def changed(policy: params.Dedup, bounds: dict[str, float], by: float) -> params.Dedup:
     """Return the policy with thresholds and numbers of rules at these values, or a little beyond."""
     thresholds, rules = {}, {text_of(rule): dict(rule) for rule in policy.rules}
+    across, leakage = dict(policy.leakage.thresholds), {}
     for setting, value in bounds.items():
         if setting.startswith("dedup.thresholds."):
             thresholds[setting.rpartition(".")[2]] = value + by
+        elif setting.startswith("dedup.leakage.thresholds."):
+            across[setting.rpartition(".")[2]] = value + by
+        elif setting == "dedup.leakage.ngrams":
+            leakage["ngrams"] = value + by
         else:
             term, _, rule = setting.partition(" of the rule ")
             rules[rule][term] = value + by
     there = policy.thresholds.model_copy(update=thresholds)
-    return policy.model_copy(update={"thresholds": there, "rules": tuple(rules.values())})
+    leaks = policy.leakage.model_copy(update={**leakage, "thresholds": across})
+    return policy.model_copy(update={"thresholds": there, "rules": tuple(rules.values()), "leakage": leaks})
 
 
 @SOME

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Rows, equal_parts
 from dedupver.index.joint import fit
-from dedupver.resolve import Case, Verdicts, met, resolve
+from dedupver.resolve import Case, Verdicts, leaks, met, resolve
 from dedupver.resolve.evidence import across
 from dedupver.resolve.nodes import order_of
 from dedupver.schema import BROUGHT, DECISION, INVALID, OUTCOME, RECORD, SIZES
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
-JUDGED: Final = ["id", "parts", "bytes", *SIZES, "source", "split", "time", "quality", "label"]
+JUDGED: Final = ["id", "role", "parts", "bytes", *SIZES, "source", "split", "time", "quality", "label"]
 """What a record is judged by."""
 
 STATE: Final = (
@@ -132,11 +132,10 @@ def _reopened(
         and frozenset((name, base[name]["representative"])) in apart | (was_same - same)
         and base[name]["representative"] in there
     }
-    order = present.base.select([name for name in JUDGED if name != "parts"] + ["role"])
-    data = pc.equal(order["role"], "data").to_numpy()
-    turn = {
-        order["id"][int(row)].as_py(): at for at, row in enumerate(order_of(order, data.astype(np.int64), settings))
-    }
+    order = present.base.select([name for name in JUDGED if name != "parts"])
+    data, sides = pc.equal(order["role"], "data").to_numpy(), leaks.sides(order, settings)
+    placed = order_of(order, data.astype(np.int64), sides, settings)
+    turn = {order["id"][int(row)].as_py(): at for at, row in enumerate(placed)}
     for pair in same | (was_apart - apart - same):
         if len(pair) == 2 and all(name in there and base[name]["action"] == "keep" for name in pair):
             later = max(pair, key=lambda name: turn[name])
@@ -165,7 +164,7 @@ def _case(
         rank=np.where(forced, 0, np.where(present.carried[judged], 1, 2)).astype(np.int64),
         forced=forced,
         counted=~reference[judged],
-        matches=itertools.chain(index.matches(), across(index.fits())),
+        matches=itertools.chain(index.matches(), across(index.fits()), _overlaps(records, index, given).to_batches()),
         hot=index.hot(),
         reviews=reviews,
         scorer=index.scorer,
@@ -173,6 +172,10 @@ def _case(
         sets=index.sets,
         fresh=~held[judged],
     )
+
+
+def _overlaps(records: pa.Table, index: Index, given: params.Params) -> pa.Table:
+    return leaks.overlaps(records, met(given.source.parts, records["parts"]), index, given.dedup)
 
 
 def events(decisions: pa.Table, present: Present, version: params.Version) -> pa.Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedupver import records, store
 from dedupver.digests import of_list, to_column
@@ -47,6 +48,7 @@ class Chunk:
     known: tuple[Path, ...]  # contents.parquet of each segment of the base
     out: Path
     answers: tuple[Path, ...] = ()  # of the base's models to their probes, oldest first
+    beside: str = ""  # where `root` lies in the repository, if that is not the source
 
 
 @dataclass
@@ -62,7 +64,7 @@ def fingerprint(chunk: Chunk) -> int:
     work = _Work(chunk)
     with store.scratch(chunk.out) as out:
         tables = [work.take(batch) for batch in records.read(chunk.root, chunk.task, chunk.source)]
-        taken = pa.concat_tables([UNNAMED.empty_table(), *tables])
+        taken = _placed(pa.concat_tables([UNNAMED.empty_table(), *tables]), chunk.beside)
         store.write_scratch(out / "records.arrow", taken)
         contents = [CONTENT.empty_table(), *map(work.contents, work.met)]
         store.write_scratch(out / "contents.arrow", pa.concat_tables(contents))
@@ -72,6 +74,16 @@ def fingerprint(chunk: Chunk) -> int:
         if work.outside:
             (out / OUTSIDE).touch()
     return taken.num_rows
+
+
+def _placed(records: pa.Table, beside: str) -> pa.Table:
+    """Name records that do not lie in the source after where they lie in the repository."""
+    if not beside:
+        return records
+    path = pc.binary_join_element_wise(beside, records["path"], "/")
+    row = pc.binary_join_element_wise(path, records["row"].cast(pa.string()), "#")
+    named = pc.if_else(pc.less(records["row"], 0), path, row)
+    return records.set_column(0, UNNAMED.field("id"), named).set_column(1, UNNAMED.field("path"), path)
 
 
 def require(chunks: Iterable[Chunk]) -> None:

@@ -47,6 +47,52 @@ def shingle_sets(texts: Strings, size: int, min_tokens: int, tokens: str = "word
     return Sets(offsets, values[: offsets[-1]].copy())
 
 
+def ngrams(texts: Strings, size: int, tokens: str = "words") -> Ragged:
+    """Return the distinct hashes (uint64, ascending) of every `size` consecutive tokens of each normalised text.
+
+    A text of fewer tokens has none. Source: the n-gram overlap of GPT-3's appendix C, by hashes of 64 bits.
+    """
+    table = classes(tokens)
+    most = texts.sizes // (1 if (table[:128] == ALONE).any() else 2) + 1
+    offsets, values = np.zeros(len(texts) + 1, np.int64), np.empty(most.sum(), np.uint64)
+    scratch = np.empty(most.max(initial=0), np.uint64)
+    _ngram_all(texts.buffer, texts.starts, texts.stops, table, size, offsets, values, scratch)
+    return Ragged(offsets, values[: offsets[-1]].copy())
+
+
+@njit(cache=True)
+def _ngram_all(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
+    buffer: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
+    table: Classes,
+    size: int,
+    offsets: npt.NDArray[np.int64],
+    values: npt.NDArray[np.uint64],
+    hashes: npt.NDArray[np.uint64],
+) -> None:
+    leaving = _BASE
+    for _ in range(size - 1):
+        leaving *= _BASE
+    for i in range(len(starts)):
+        count = _hash_tokens(buffer[starts[i] : stops[i]], table, hashes)
+        found, written, rolled = values[offsets[i] :], 0, np.uint64(0)
+        for at in range(count):
+            rolled = rolled * _BASE + hashes[at]
+            if at >= size:
+                rolled -= hashes[at - size] * leaving
+            if at >= size - 1:
+                found[written] = mix64(rolled)
+                written += 1
+        found[:written].sort()
+        kept = 0
+        for at in range(written):
+            if at == 0 or found[at] != found[kept - 1]:
+                found[kept] = found[at]
+                kept += 1
+        offsets[i + 1] = offsets[i] + kept
+
+
 @njit(cache=True)
 def _shingle_all(  # noqa: PLR0913, PLR0917 - a kernel's buffers are its caller's
     buffer: npt.NDArray[np.uint8],

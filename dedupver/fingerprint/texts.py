@@ -44,6 +44,8 @@ def look(settings: params.Text, sink: Sink, joint: params.Joint) -> Look:
 def _arrays(forms: Strings, settings: params.Text, sink: Sink, joint: params.Joint) -> Arrays:
     sets = text.shingle_sets(forms, settings.shingle, settings.min_tokens, settings.tokens)
     arrays: Arrays = {"sets": sets}
+    if settings.ngrams:
+        arrays["ngrams"] = text.ngrams(forms, settings.ngrams, settings.tokens)
     if settings.simhash:
         arrays |= {"simhash": simhash(sets), "simhash.valid": sets.sizes > 0}
     words = [str(form, "utf-8") for form in forms] if settings.encoder or joint.any else []

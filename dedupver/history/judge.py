@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from dedupver.history.present import Mask, Present, Seen, look, mask_of
 from dedupver.history.reviewed import Said, reopened
 from dedupver.index.joint import fit
-from dedupver.resolve import Case, Verdicts, met, resolve
+from dedupver.resolve import Case, Verdicts, leaks, met, resolve
 from dedupver.resolve.evidence import across, least
-from dedupver.resolve.involved import Ties, involved
+from dedupver.resolve.involved import Batches, Ties, involved
 from dedupver.schema import SIZES
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from dedupver import params
     from dedupver.digests import Rows
     from dedupver.index.segment import Index
+
+TIED: Final = ["id", "parts", "role", "split"]
+"""What says which records there is something to judge of."""
 
 JUDGED: Final = ["id", "role", "parts", "bytes", *SIZES, "source", "split", "time", "quality", "label"]
 """What a record is judged by."""
@@ -78,7 +81,7 @@ def _judge(
 ) -> Decided:
     """Judge those that something is known of; the rest of the judged are kept."""
     seen, judged = bench.seen, bench.judged
-    mine, theirs, names = _involved(present, bench, index, reviews, given)
+    mine, theirs, names, matches = _involved(present, bench, index, reviews, given)
     records = pa.concat_tables([seen.records.select(JUDGED).take(pa.array(mine)), present.base.state(JUDGED, theirs)])
     held, counted = bench.held[mine], pc.equal(records["role"], "data").to_numpy()
     always = np.ones(len(theirs), np.bool_)
@@ -90,7 +93,7 @@ def _judge(
         forced=forced,
         counted=counted,
         fresh=np.append(~held, ~always),
-        matches=_matches(index, given.dedup),
+        matches=matches(),
         hot=index.hot(),
         reviews=reviews,
         scorer=index.scorer,
@@ -107,22 +110,23 @@ def _judge(
 
 def _involved(
     present: Present, bench: _Bench, index: Index, reviews: Sequence[tuple[str, str, str]], given: params.Params
-) -> tuple[Rows, Rows, Mapping[str, str]]:
-    """Return whom of those seen, and of the others, there is something to judge of; and the parts that all have."""
+) -> tuple[Rows, Rows, Mapping[str, str], Batches]:
+    """Return whom of those seen, and of the others, there is something to judge of; all parts they have; matches."""
     new = ~bench.held[bench.judged]
     if not new.any():
-        return np.empty(0, np.int64), np.empty(0, np.int64), {}
-    seen = bench.seen.records.select(["id", "parts"]).take(pa.array(bench.judged))
-    others = present.base.state(("id", "parts"), bench.others)
+        return np.empty(0, np.int64), np.empty(0, np.int64), {}, tuple
+    seen = bench.seen.records.select(TIED).take(pa.array(bench.judged))
+    others = present.base.state(TIED, bench.others)
     records = pa.concat_tables([seen, others])
     names = met(given.source.parts, records["parts"])
-    matches = partial(_matches, index, given.dedup)
+    overlaps = leaks.overlaps(records, names, index, given.dedup)
+    matches = partial(_matches, index, given.dedup, overlaps)
     ties, bounds = Ties(matches, index.hot, reviews), least(given.dedup, given.source.parts)
     wanted = involved(records, np.append(new, np.zeros(others.num_rows, np.bool_)), list(names), ties, bounds)
-    return bench.judged[wanted[: len(new)]], bench.others[wanted[len(new) :]], names
+    return bench.judged[wanted[: len(new)]], bench.others[wanted[len(new) :]], names, matches
 
 
-def _matches(index: Index, settings: params.Dedup) -> Iterator[pa.RecordBatch]:
+def _matches(index: Index, settings: params.Dedup, overlaps: pa.Table) -> Iterator[pa.RecordBatch]:
     """Return what is known of pairs of contents, across modalities only where a rule asks for it (schema MATCH)."""
     asked = any("joint" in rule for rule in settings.rules)
-    return itertools.chain(index.matches(), across(index.fits()) if asked else ())
+    return itertools.chain(index.matches(), across(index.fits()) if asked else (), overlaps.to_batches())

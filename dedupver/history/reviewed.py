@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from dedupver.history.present import Mask, Present, mask_of
 from dedupver.history.unread import rows_of
+from dedupver.resolve import leaks
 from dedupver.resolve.nodes import order_of
 from dedupver.schema import SIZES
 
@@ -86,7 +87,7 @@ def _later(present: Present, left: Rows, right: Rows, settings: params.Dedup) ->
     records = present.base.state(ORDERED, rows)
     data = pc.equal(records["role"], "data").to_numpy()
     turn = np.empty(len(rows), np.int64)
-    turn[order_of(records, data.astype(np.int64), settings)] = np.arange(len(rows))
+    turn[order_of(records, data.astype(np.int64), leaks.sides(records, settings), settings)] = np.arange(len(rows))
     first, second = place[: len(left)], place[len(left) :]
     later = np.where(turn[first] > turn[second], first, second)
     return rows[mask_of(len(rows), later) & data]

@@ -18,8 +18,8 @@ from dedupver.index import bands, codes
 from dedupver.index.blocks import Plan
 from dedupver.index.seeds import Seeds
 from dedupver.index.sequences import Sequences
-from dedupver.index.structures import similarity
-from dedupver.schema import EVIDENCE, FIT, FORMAT, HOT, JOINT, MATCH, MODALITIES, SPAN, ParamsError
+from dedupver.index.structures import STRUCTURES, similarity
+from dedupver.schema import EVIDENCE, FIT, FORMAT, HOT, JOINT, MATCH, MODALITIES, NGRAM, SPAN, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -293,6 +293,18 @@ class Index:
 
         return score
 
+    def says(self, kind: str, contents: Digests) -> npt.NDArray[np.bool_]:
+        """Return which contents have a fingerprint of a kind, or n-grams, that says enough to be compared."""
+        if kind == NGRAM.measure:
+            return self.ngrams(contents).sizes > 0
+        what = EVIDENCE[kind]
+        segment, row = self.locate(what.modality, contents)
+        found = np.zeros(len(contents), np.bool_)
+        for number, each in enumerate(self.segments):
+            here = np.flatnonzero(segment == number)
+            found[here] = np.isin(row[here], STRUCTURES[what.structure].comparable(what, each))
+        return found
+
     def sets(self, kind: str, contents: Digests) -> Ragged:
         """Return the sets of some contents, in their order; an empty one for what is not known."""
         modality = EVIDENCE[kind].modality
@@ -302,6 +314,18 @@ class Index:
         for at in groups(segment):
             if segment[at[0]] >= 0:
                 parts.append(self.segments[segment[at[0]]].sets(modality).take(row[at]))
+                rows[at] = first + np.arange(len(at))
+                first += len(at)
+        return Ragged.joined(parts).take(rows)
+
+    def ngrams(self, contents: Digests) -> Ragged:
+        """Return the n-grams of some texts, in their order; none for what is not known, or where none were computed."""
+        segment, row = self.locate("text", contents)
+        parts, rows = [Ragged(np.zeros(2, np.int64), np.empty(0, np.uint64))], np.zeros(len(contents), np.int64)
+        first = 1
+        for at in groups(segment):
+            if segment[at[0]] >= 0 and len(found := self.segments[segment[at[0]]].ragged("text.ngrams")):
+                parts.append(found.take(row[at]))
                 rows[at] = first + np.arange(len(at))
                 first += len(at)
         return Ragged.joined(parts).take(rows)

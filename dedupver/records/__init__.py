@@ -9,6 +9,7 @@ from dedupver.records.dimension import dimension
 from dedupver.records.files import checked_text
 from dedupver.records.plan import plan, remaining
 from dedupver.records.record import Raw, Task, batches
+from dedupver.records.references import PASSAGES, read_passages, references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-__all__ = ["Task", "checked_text", "dimension", "plan", "read", "remaining"]
+__all__ = ["Task", "checked_text", "dimension", "plan", "read", "references", "remaining"]
 
 
 def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBatch]:
@@ -30,6 +31,8 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[pa.RecordBat
         return batches([Raw.broken(task.paths[0], source, task.code, task.detail)], source.parts)
     if task.format == "file":
         return batches(files.read(root.resolve(), task, source), source.parts)
+    if task.format in PASSAGES:
+        return batches(read_passages(root.resolve(), task, source), source.parts)
     if task.format == "tar":
         return batches(shards.read(root.resolve() / task.paths[0], task, source), source.parts)
     return formats.read(root.resolve(), task, source)

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from dedupver.records import objects
 from dedupver.records.cells import NONE, NUMBER, OTHER, STRING, VECTOR
-from dedupver.records.paths import SPLITS
 from dedupver.records.tables import NO_NUMBERS, as_float
 from dedupver.schema import raw_schema
 
@@ -49,7 +48,7 @@ def records(table: Table, first: int, found: Mapping[Any, Cells], plain: Mask) -
         "row": pa.array(np.arange(first, first + n)),
         "role": pa.repeat(table.role, n),
         "source": _strings(found.get(names.source), table.source, n),
-        "split": _splits(found.get(names.split), table.split, n),
+        "split": _splits(found.get(names.split), table, n),
         "time": _strings(found.get(names.time), None, n),
         "quality": _numbers(found.get(names.quality)),
         "label": _strings(found.get(names.label), None, n),
@@ -118,12 +117,12 @@ def _strings(cells: Cells | None, otherwise: str | None, n: int) -> pa.Array:
     return pc.if_else(pa.array(cells.lengths() > 0), cells.values.cast(pa.string()), default)
 
 
-def _splits(cells: Cells | None, otherwise: str | None, n: int) -> pa.Array:
+def _splits(cells: Cells | None, table: Table, n: int) -> pa.Array:
     if cells is not None:
         words = cells.values.dictionary_encode()
-        known = [SPLITS.get(word.lower(), word) for word in words.dictionary.to_pylist()]
+        known = [table.params.split_names.get(word.lower(), word) for word in words.dictionary.to_pylist()]
         cells = cells._replace(values=pa.array(known, pa.large_string()).take(words.indices))
-    return _strings(cells, otherwise, n)
+    return _strings(cells, table.split, n)
 
 
 def _numbers(cells: Cells | None) -> pa.Array | None:

@@ -31,7 +31,7 @@ def read(root: Path, task: Task, source: params.Source) -> Iterator[Raw]:
 def read_sample(root: Path, sample: Sample, source: params.Source) -> Raw:
     """Return the record that a sample is, quarantined if one of its files can't be read."""
     name = printable(sample.path)
-    raw = Raw(name, -1, role_of(name, source), name, source=source_of(name), split=split_of(name))
+    raw = Raw(name, -1, role_of(name, source), name, source=source_of(name), split=split_of(name, source))
     try:
         _fill(raw, root, sample, source)
     except Unreadable as verdict:

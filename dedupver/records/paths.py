@@ -19,15 +19,10 @@ if TYPE_CHECKING:
 
     from dedupver import params
 
-SPLITS: Final = {
-    "train": "train",
-    "test": "test",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "dev": "validation",
-}
 BOM: Final = b"\xef\xbb\xbf"
+_PIECE: Final = re.compile(r"[-_]?[0-9]+(-of-[0-9]+)?$")
+"""How the name of one of several files of a table ends."""
+
 _DVC_OBJECT: Final = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
@@ -122,10 +117,17 @@ def source_of(path: str) -> str | None:
     return first if slash else None
 
 
-def split_of(path: str) -> str | None:
+def split_of(path: str, source: params.Source) -> str | None:
     """Return the split that the innermost folder named like one says."""
-    names = (SPLITS.get(part.lower()) for part in reversed(PurePosixPath(path).parts[:-1]))
+    names = (source.split_names.get(part.lower()) for part in reversed(PurePosixPath(path).parts[:-1]))
     return next((name for name in names if name), None)
+
+
+def split_in(path: str, source: params.Source) -> str | None:
+    """Return the split that the folders of a table or an archive say, or else its name: also `train-00000-of-00002`."""
+    stem = posixpath.basename(path).partition(".")[0].lower()
+    names = source.split_names
+    return split_of(path, source) or names.get(stem) or names.get(_PIECE.sub("", stem))
 
 
 def printable(text: str) -> str:

@@ -7,13 +7,12 @@ than its parts may have.
 from __future__ import annotations
 
 import itertools
-import posixpath
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from dedupver.records import streams, tar
 from dedupver.records.files import checked_text, naming, put_attributes, unknown
-from dedupver.records.paths import SPLITS, printable, reason, role_of, source_of, split_of
+from dedupver.records.paths import printable, reason, role_of, source_of, split_in, split_of
 from dedupver.records.payload import most_held, of_bytes
 from dedupver.records.record import Raw, Task
 from dedupver.records.samples import Scheme
@@ -106,13 +105,13 @@ class Shard:
         """Note what the path says of them."""
         self._path, self._source, self._scheme = path, source, Scheme(source)
         self._role, self._from = role_of(path, source), source_of(path)
-        self._split = SPLITS.get(posixpath.basename(path).partition(".")[0].lower())
+        self._split = split_in(path, source)
 
     def raw(self, row: int, key: str) -> Raw:
         """Return the record of a sample before anything is read of it; without a key it is called after its row."""
         name = printable(f"{self._path}/{key}")
         raw = Raw(self._path, row, self._role, name if key else None)
-        raw.source, raw.split = self._from, split_of(name) or self._split
+        raw.source, raw.split = self._from, split_of(name, self._source) or self._split
         return raw
 
     def record(self, row: int, key: str, members: Iterator[Member], payload: Callable[[Member], bytes]) -> Raw:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 import numpy as np
 
 from dedupver.records import objects
-from dedupver.records.paths import SPLITS, beside, role_of, source_of, split_of
+from dedupver.records.paths import beside, role_of, source_of, split_in
 from dedupver.records.payload import of_bytes, of_file
 from dedupver.records.record import Raw
 from dedupver.records.remote import remote
@@ -87,7 +87,7 @@ class Table:
             self.blobs.setdefault(FOLDER, "")
         self.role = role_of(path, source)
         self.source = source_of(path)
-        self.split = split_of(path) or SPLITS.get(stem)
+        self.split = split_in(path, source)
 
     @classmethod
     def bare(cls, root: Path, path: str, source: params.Source) -> Self:
@@ -148,7 +148,7 @@ class Table:
         try:
             if self.columns.id is not None:
                 raw.id = _id(row.get(self.columns.id))
-            _attributes(raw, row, self.columns)
+            _attributes(raw, row, self.params)
             self._payload(raw, row)
         except Unreadable as verdict:
             raw.quarantine(verdict)
@@ -227,18 +227,19 @@ def describe(raw: Raw, row: Row, source: params.Source, parts: Container[str]) -
     names = source.columns
     if names.id is not None and row.get(names.id) is not None:
         raw.id = _id(row[names.id])
-    _attributes(raw, row, names)
+    _attributes(raw, row, source)
     for part in source.parts_of("text"):
         text = None if part in parts else _text(row.get(names.of(part)), part, source.max_text_bytes)
         if text is not None:
             raw.parts[part] = text
 
 
-def _attributes(raw: Raw, row: Row, names: params.Columns) -> None:
+def _attributes(raw: Raw, row: Row, given: params.Source) -> None:
     """Put what a row says of where a record comes from; what it does not say stays as the path has it."""
+    names = given.columns
     raw.source = _string(row.get(names.source), "source") or raw.source
     split = _string(row.get(names.split), "split")
-    raw.split = SPLITS.get(split.lower(), split) if split else raw.split
+    raw.split = given.split_names.get(split.lower(), split) if split else raw.split
     raw.time = _string(row.get(names.time), "time") or None
     raw.quality = as_float(row.get(names.quality))
     raw.label = _string(row.get(names.label), "label") or None

@@ -7,7 +7,7 @@ beyond is dropped for the first that is kept with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dedupver.digests import Digests, Lookup, Rows, numbered, of_column, parts_in
 from dedupver.index.lsh import distinct
-from dedupver.resolve import captions, rules, words
+from dedupver.resolve import captions, leaks, rules, words
 from dedupver.resolve.caps import Caps
 from dedupver.resolve.evidence import (
     SCORED,
@@ -37,7 +37,7 @@ from dedupver.resolve.hot import Buckets, gather
 from dedupver.resolve.linked import Links
 from dedupver.resolve.nodes import Nodes, order_of, place_in
 from dedupver.resolve.rules import REVIEW, Edges, Rule
-from dedupver.schema import REPORTED, SAID, ParamsError
+from dedupver.schema import LEAK, REPORTED, SAID, ParamsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -92,22 +92,26 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     contents, parts = numbered(case.records["parts"], list(names))
     reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
     apart = pc.is_in(case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()
+    sides = leaks.sides(case.records, settings)
     order, policy = in_order(case, settings, contents, parts), captions.applies(names, settings)
-    nodes = Nodes.of(parts, order, apart)
+    nodes = Nodes.of(parts, order, apart, sides)
+    side = sides[nodes.head]
     reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
     conjunctions = rules.parse(settings, names, nodes.part_sets())
     if case.reviews:  # reviewed records are nodes of their own, so their equals must be found
         conjunctions += rules.exact(nodes.part_sets())
+    if leaks.several(side):
+        conjunctions += leaks.rules_beside(conjunctions, settings, names, nodes.part_sets())
     pictures = captions.pictures(nodes.contents, names) if policy else np.full(len(nodes), -1)
     evidence, buckets, hot = evidence_among(
         case, names, contents, nodes, conjunctions, captions.buckets(pictures), least(settings, names)[0]
     )
 
     def judge(left: Rows, right: Rows) -> Edges:
-        found = rules.judge(conjunctions, nodes.contents, left, right, evidence)
+        found = rules.judge(conjunctions, nodes.contents, left, right, evidence, side)
         return reviews.over(captions.beside(found, len(conjunctions), pictures, left, right))
 
-    listed = rules.joined([reviews.over(rules.edges(conjunctions, nodes.contents, evidence)), reviews.same])
+    listed = rules.joined([reviews.over(rules.edges(conjunctions, nodes.contents, evidence, side)), reviews.same])
     forced = np.zeros(len(nodes), bool)
     forced[nodes.of_record[case.forced]] = True
     caps = Caps.of(settings.caps, list(names), nodes, case.forced, case.counted)
@@ -115,10 +119,42 @@ def resolve(case: Case, settings: params.Dedup) -> Verdicts:
     representative = _representatives(nodes, outcome, case.forced)
     named = [*conjunctions, *([captions.rule(names, settings)] if policy else [])]
     fresh = np.ones(len(parts), bool) if case.fresh is None else case.fresh
-    judged = words.Judged(names, case.records, fresh, nodes, representative, outcome, named, settings.caps, evidence)
+    judged = words.Judged(
+        names, case.records, fresh, sides, nodes, representative, outcome, named, settings.caps, evidence
+    )
     said = words.said(judged)
     reported = words.reported(judged, said, settings)
     return Verdicts(representative < 0, representative, said, reported, outcome.unverified)
+
+
+def remaining(case: Case, settings: params.Dedup) -> tuple[pa.Table, int]:
+    """Return which of some kept records match one of an earlier side, with the one they resemble most (schema LEAK).
+
+    Ranks and what is forced say nothing here: every two of different sides are compared, but for some in hot buckets:
+    how many were not compared with all of one is returned as well.
+    """
+    sides = leaks.sides(case.records, settings)
+    if not leaks.several(sides):
+        return LEAK.empty_table(), 0
+    names = case.parts
+    contents, parts = numbered(case.records["parts"], list(names))
+    reviewed = {name for left, right, _ in case.reviews for name in (left, right)}
+    apart = pc.is_in(case.records["id"], pa.array(sorted(reviewed), pa.string())).to_numpy()
+    nodes = Nodes.of(parts, order_of(case.records, np.ones(len(parts), np.int64), sides, settings), apart, sides)
+    side, met_ = sides[nodes.head], nodes.part_sets()
+    reviews = _Reviews.of(case.reviews, case.records["id"], nodes)
+    usual = [*rules.parse(settings, names, met_), *rules.exact(met_), *leaks.of_params(settings, names, met_)]
+    asked = [replace(rule, leak=True) for rule in usual]
+    none = np.empty(0, np.uint64), 0
+    evidence, buckets, _ = evidence_among(case, names, contents, nodes, asked, none, least(settings, names)[0])
+    said = reviews.same.at(side[reviews.same.left] != side[reviews.same.right])
+    found = [rules.edges(asked, nodes.contents, evidence, side), said]
+    together, left_out = leaks.in_buckets(buckets, side)
+    for one, others in together:
+        found.append(rules.judge(asked, nodes.contents, np.repeat(one, len(others)), others, evidence, side))
+    listed = rules.joined(found)
+    differ = ~in_sorted(pair_key(listed.left, listed.right), reviews.different)
+    return words.leaks(case.records, nodes, sides, asked, listed.at(differ)), left_out
 
 
 def links_of(case: Case, settings: params.Dedup) -> Links:
@@ -142,7 +178,7 @@ def links_of(case: Case, settings: params.Dedup) -> Links:
 
 def in_order(case: Case, settings: params.Dedup, contents: Digests, parts: Rows) -> Rows:
     """Return the rows of the records in the order in which they are judged; `parts` are numbers of contents."""
-    order = order_of(case.records, case.rank, settings)
+    order = order_of(case.records, case.rank, leaks.sides(case.records, settings), settings)
     if not captions.applies(case.parts, settings):
         return order
     return _captions_first(case, settings, case.parts, contents, parts, order)
@@ -164,6 +200,7 @@ class _Reviews(NamedTuple):
 
     pairs: Keys
     same: Edges
+    different: Keys
 
     @classmethod
     def of(cls, reviews: Sequence[tuple[str, str, str]], ids: pa.ChunkedArray, nodes: Nodes) -> Self:
@@ -175,7 +212,8 @@ class _Reviews(NamedTuple):
         low, high = np.minimum(left, right), np.maximum(left, right)
         same = pc.equal(pa.array(labels, pa.string()), "same").to_numpy(zero_copy_only=False)[known]
         one, none = np.ones(same.sum(), np.float32), np.full(same.sum(), REVIEW)
-        return cls(distinct(pair_key(left, right)), Edges(low[same], high[same], one, one, none, none))
+        edges = Edges(low[same], high[same], one, one, none, none)
+        return cls(distinct(pair_key(left, right)), edges, distinct(pair_key(left[~same], right[~same])))
 
     def over(self, edges: Edges) -> Edges:
         """Take out the pairs that a person spoke of."""
@@ -190,7 +228,9 @@ def _captions_first(  # noqa: PLR0913, PLR0917 - what an order depends on
     def fit(image: Rows, caption: Rows) -> Scores:
         return case.fit(contents[image], contents[caption])
 
-    before = case.rank * (len(settings.splits) + 1) + place_in(case.records["split"], settings.splits).astype(np.int64)
+    split = place_in(case.records["split"], settings.splits).astype(np.int64)
+    sides = leaks.sides(case.records, settings) * (case.rank > 0)
+    before = (sides * (int(case.rank.max(initial=0)) + 1) + case.rank) * (len(settings.splits) + 1) + split
     worth = captions.worth(case.records, parts, names, settings, fit)
     return captions.best_first(order, captions.pictures(parts, names), before, worth)
 

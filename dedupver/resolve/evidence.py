@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dedupver import params
 from dedupver.digests import Rows
-from dedupver.schema import ACROSS, EVIDENCE, MATCH
+from dedupver.schema import ACROSS, EVIDENCE, MATCH, NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +23,8 @@ Keys = npt.NDArray[np.uint64]
 Score = Callable[[Rows, Rows, float], Scores]
 """Gives the exact similarity of pairs of contents, named by their numbers, shapes (m,); 0 may stand for any below."""
 
-SCORED: Final = EVIDENCE | {"joint": ACROSS["image"][1]}
-"""All that pairs of contents are scored by: kinds of evidence within a modality, and a text with what is no text."""
+SCORED: Final = EVIDENCE | {"joint": ACROSS["image"][1], "ngram": NGRAM}
+"""All that pairs of contents are scored by: kinds within a modality, a text with what is none, a text in another."""
 
 
 class Hot(NamedTuple):
@@ -78,7 +78,8 @@ def least(settings: params.Dedup, parts: Mapping[str, str]) -> tuple[dict[str, f
             if kind and isinstance(value, float):
                 found[kind] = min(found[kind], value)
                 drops.add(kind)
-    return found, drops
+    found |= {kind: min(found[kind], value) for kind, value in settings.leakage.thresholds.items()}
+    return found | {"ngram": settings.leakage.ngrams or 0.0}, drops | {*settings.leakage.thresholds}
 
 
 def across(fits: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

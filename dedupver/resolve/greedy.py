@@ -19,6 +19,7 @@ from dedupver.compiled import interpreted, njit
 from dedupver.index.sets import of_pair, share_of
 from dedupver.resolve import caps as caps_
 from dedupver.resolve.caps import drops
+from dedupver.resolve.hot import COMPARED
 from dedupver.resolve.rules import Edges, joined
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from dedupver.resolve.hot import Buckets, Small
 
     Hashes = npt.NDArray[np.uint32]
-
-COMPARED: Final = 1_000
-"""So many comparisons a member, on average, may one hot bucket cost: all pairs of 2,000 that are mutually unlike."""
 
 BETTER: Final = 100
 """So many of them a member, on average, may be with one that is dropped already, to find the best it goes for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     import pyarrow as pa
+
+COMPARED: Final = 1_000
+"""So many comparisons a member, on average, may one hot bucket cost: all pairs of 2,000 that are mutually unlike."""
 
 Small = npt.NDArray[np.int32]
 

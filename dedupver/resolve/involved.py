@@ -6,6 +6,7 @@ that was judged before has to be there only where a newcomer may be dropped for 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ from dedupver.digests import Digests, Lookup, Rows, first_of_each, of_column, of
 from dedupver.resolve.evidence import Mask, by_kind, strong
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    Batches = Callable[[], Iterable[pa.RecordBatch]]
+
+Batches = Callable[[], Iterable[pa.RecordBatch]]
 
 NONE: Final = np.empty((0, 32), np.uint8)
 

@@ -31,9 +31,11 @@ class Nodes:
     contents: Rows  # parts of the head, shape (m, parts)
 
     @classmethod
-    def of(cls, parts: Rows, order: Rows, apart: Mask) -> Self:
-        """Join records with equal parts, but for those that are to stay `apart`; `order` lists all records."""
-        group, span = np.where(apart, np.arange(1, len(order) + 1), 0), len(order) + 1
+    def of(cls, parts: Rows, order: Rows, apart: Mask, sides: Rows | None = None) -> Self:
+        """Join records of one side with equal parts, but for those to stay `apart`; `order` lists all records."""
+        sides = np.zeros(len(order), np.int64) if sides is None else sides
+        first = int(sides.max(initial=0)) + 1
+        group, span = np.where(apart, np.arange(first, len(order) + first), sides), len(order) + first
         for column in parts.T:
             width = int(column.max(initial=-1)) + 2
             if span * width > _MOST:  # number the groups anew, so that the next numbers fit
@@ -56,9 +58,9 @@ class Nodes:
         return {tuple(part for part in places if bit >> part & 1) for bit in bits.tolist()}
 
 
-def order_of(records: pa.Table, rank: Rows, settings: params.Dedup) -> Rows:
-    """Return the rows in the order they are judged: rank, split, keep policy, id."""
-    keys = [rank, place_in(records["split"], settings.splits)]
+def order_of(records: pa.Table, rank: Rows, sides: Rows, settings: params.Dedup) -> Rows:
+    """Return the rows in the order they are judged: who stays whatever comes, side, rank, split, keep policy, id."""
+    keys = [rank > 0, sides, rank, place_in(records["split"], settings.splits)]
     for name in settings.keep:
         keys += _criterion(records, name, settings)
     rows = _by_id(records["id"])

@@ -66,6 +66,15 @@ class Plan:
         here = lefts.have(left) & rights.have(right)
         return cls(lefts, rights, left[here], right[here])
 
+    @classmethod
+    def apart(cls, lefts: Groups, rights: Groups, low: Rows, high: Rows) -> Self:
+        """Take the pairs of contents that are given, and equal ones, of nodes here and of others there."""
+        count = min(len(lefts.sizes), len(rights.sizes))
+        equal = np.flatnonzero((lefts.sizes[:count] > 0) & (rights.sizes[:count] > 0))
+        left, right = np.concatenate([equal, low, high]), np.concatenate([equal, high, low])
+        here = lefts.have(left) & rights.have(right)
+        return cls(lefts, rights, left[here], right[here])
+
     @property
     def counts(self) -> Rows:
         """Return how many pairs of nodes each pair of groups has."""
@@ -89,5 +98,7 @@ class Plan:
             width = self.rights.sizes[self.right[pair]]
             a = lefts[left_starts[self.left[pair]] + within // width]
             b = rights[right_starts[self.right[pair]] + within % width]
-            once = (a < b) | ((self.left[pair] != self.right[pair]) & (a != b))
+            once = a != b
+            if self.rights is self.lefts:
+                once &= (a < b) | (self.left[pair] != self.right[pair])
             yield a[once], b[once]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dedupver.digests import numbered
-from dedupver.resolve import Case, captions, evidence_among, in_order, rules
+from dedupver.resolve import Case, captions, evidence_among, in_order, leaks, rules
 from dedupver.resolve.evidence import SCORED
 from dedupver.resolve.nodes import Nodes
+from dedupver.schema import NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -82,6 +83,9 @@ def rivals(case: Case, settings: params.Dedup, row: int, also: Collection[int] =
     turn = np.empty(len(parts), np.int64)
     turn[in_order(case, settings, contents, parts)] = everyone
     conjunctions = [*rules.parse(settings, names, nodes.part_sets()), *rules.exact(nodes.part_sets())]
+    sides = leaks.sides(case.records, settings)
+    if leaks.several(sides):
+        conjunctions += leaks.rules_beside(conjunctions, settings, names, nodes.part_sets())
     nothing = (np.empty(0, np.uint64), 0)
     evidence, _, _ = evidence_among(case, names, contents, nodes, conjunctions, nothing, dict.fromkeys(SCORED, 0.0))
     others = np.delete(everyone, row)
@@ -91,7 +95,13 @@ def rivals(case: Case, settings: params.Dedup, row: int, also: Collection[int] =
     known = asked.known(list(names.values()))
     known |= {at: {} for at in np.flatnonzero(np.isin(others, list(also))).tolist() if at not in known}
     found = [
-        asked.of(at, conjunctions, known[at], int(others[at]), before=bool(turn[others[at]] < turn[row]))
+        asked.of(
+            at,
+            [rule for rule in conjunctions if not rule.leak or sides[others[at]] != sides[row]],
+            known[at],
+            int(others[at]),
+            before=bool(turn[others[at]] < turn[row]),
+        )
         for at in known
     ]
     same = (pictures[others] == pictures[row]) & (pictures[row] >= 0)  # captions of one picture, by the policy
@@ -176,8 +186,14 @@ class _Asked:
         """Return what a threshold is called in params."""
         given = next((each for each in self.settings.rules if rules.text_of(each) == rule.text), {})
         name, measure = self.names[term.part], SCORED[kind].measure
-        own = next((t for t in (f"{name}.{measure}", name, "joint") if isinstance(given.get(t), float)), None)
-        return f"{own} of the rule {rule.text}" if own else f"dedup.thresholds.{kind}"
+        first = next(each for each, what in SCORED.items() if what.modality == SCORED[kind].modality)
+        asked = [f"{name}.{measure}", *([name] if kind == first else []), *(["joint"] if kind == "joint" else [])]
+        alone = len(term.at_least) == 1  # of the rule's own terms each has one; `similar` may have more
+        own = next((t for t in asked if alone and given.get(t) == term.at_least[kind]), None)
+        if kind == NGRAM.measure:
+            return "dedup.leakage.ngrams"
+        section = "leakage.thresholds" if rule.leak and kind in self.settings.leakage.stricter else "thresholds"
+        return f"{own} of the rule {rule.text}" if own else f"dedup.{section}.{kind}"
 
     def _near(self, asked: list[list[_Pair]]) -> Bounds | None:
         options = []

@@ -17,7 +17,7 @@ from dedupver import params
 from dedupver.index.lsh import distinct
 from dedupver.resolve.evidence import SCORED, pair_key
 from dedupver.resolve.plans import Groups, Plan
-from dedupver.schema import ACROSS, EVIDENCE
+from dedupver.schema import ACROSS, EVIDENCE, NGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,6 +56,7 @@ class Rule:
     terms: tuple[Term, ...]
     same_parts: bool
     reason: str = "near_duplicate_of"
+    leak: bool = False  # it speaks only of records on different sides: see `leaks`
 
     @property
     def across(self) -> bool:
@@ -131,16 +132,16 @@ def lowest(rules: list[Rule]) -> dict[str, float]:
     return found
 
 
-def edges(rules: list[Rule], nodes: Rows, evidence: Evidence) -> Edges:
+def edges(rules: list[Rule], nodes: Rows, evidence: Evidence, sides: Rows | None = None) -> Edges:
     """Return every pair of nodes that a rule calls duplicates by listed evidence, once each, by its strongest rule.
 
-    `nodes` has shape (n, parts) of content numbers. Pairs of which the most selective term is in a hot bucket are not
-    listed: `judge` finds them among those that share one.
+    `nodes` has shape (n, parts) of content numbers, `sides` (n,), which rules about leaks ask for. Pairs of
+    which the most selective term is in a hot bucket are not listed: `judge` finds them among those that share one.
     """
     return _strongest(
         _judge(rule, number, nodes, left, right, evidence)
         for number, rule in enumerate(rules)
-        for left, right in _candidates(rule, nodes, evidence)
+        for left, right in _candidates(rule, nodes, evidence, sides)
     )
 
 
@@ -149,7 +150,9 @@ def joined(parts: Iterable[Edges]) -> Edges:
     return Edges._make(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def judge(rules: list[Rule], nodes: Rows, left: Rows, right: Rows, evidence: Evidence) -> Edges:
+def judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by
+    rules: list[Rule], nodes: Rows, left: Rows, right: Rows, evidence: Evidence, sides: Rows | None = None
+) -> Edges:
     """Return those of the given pairs of nodes that a rule calls duplicates, once each, by its strongest rule.
 
     Rules across parts say nothing here: no pair of theirs is hot, all are listed.
@@ -159,6 +162,8 @@ def judge(rules: list[Rule], nodes: Rows, left: Rows, right: Rows, evidence: Evi
         if rule.across:
             continue
         able = _able(rule, nodes[left]) & _able(rule, nodes[right])
+        if rule.leak and sides is not None:
+            able &= sides[left] != sides[right]
         found.append(_judge(rule, number, nodes, left[able], right[able], evidence))
     return _strongest(found)
 
@@ -233,20 +238,31 @@ def _able(rule: Rule, nodes: Rows) -> Mask:
     return np.asarray(able & exactly if rule.same_parts else able)
 
 
-def _candidates(rule: Rule, nodes: Rows, evidence: Evidence) -> Iterator[tuple[Rows, Rows]]:
+def _candidates(rule: Rule, nodes: Rows, evidence: Evidence, sides: Rows | None) -> Iterator[tuple[Rows, Rows]]:
     """Yield blocks of node pairs that the rule's most selective term allows."""
     able = _able(rule, nodes)
     if np.count_nonzero(able) < 2:
         return
+    if rule.leak and sides is not None and not rule.across:
+        for side in np.unique(sides[able])[1:]:
+            before, here = able & (sides < side), able & (sides == side)
+            plans = [_plan(term, nodes, before, evidence, here) for term in rule.terms]
+            yield from min(plans, key=lambda plan: plan.cost).expand()
+        return
     plans = [_plan(term, nodes, able, evidence) for term in rule.terms]
-    yield from min(plans, key=lambda plan: plan.cost).expand()
+    for left, right in min(plans, key=lambda plan: plan.cost).expand():
+        apart = sides[left] != sides[right] if rule.leak and sides is not None else slice(None)
+        yield left[apart], right[apart]
 
 
-def _plan(term: Term, nodes: Rows, able: Mask, evidence: Evidence) -> Plan:
+def _plan(term: Term, nodes: Rows, able: Mask, evidence: Evidence, others: Mask | None = None) -> Plan:
+    """Plan the pairs of able nodes, or those of one with one of `others`."""
     keys = [pair_key(*evidence.pairs(kind, floor)) for kind, floor in term.at_least.items()]
     pairs = distinct(np.concatenate([*keys, np.empty(0, np.uint64)]))
     low, high = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
     groups = Groups.of(nodes, able, term.part)
+    if others is not None:
+        return Plan.apart(groups, Groups.of(nodes, others, term.part), low, high)
     if term.across is None:
         return Plan.within(groups, low, high)
     return Plan.between(groups, Groups.of(nodes, able, term.across), low, high)
@@ -266,6 +282,8 @@ def _judge(  # noqa: PLR0913, PLR0917 - pairs, and what to judge them by
         for name, floor in term.at_least.items():
             found = np.where(a == b, np.float32(0), evidence.of(name, a, b, floor))
             better = (found >= np.float32(floor)) & (found > best)
+            if name == NGRAM.measure:
+                better &= best == 0  # how alike the wholes are says more
             best[better], best_kind[better], best_floor[better] = found[better], list(SCORED).index(name), floor
         good &= best > 0
         weaker = (best < score) | ((kind < 0) & (best_kind >= 0))

@@ -14,8 +14,9 @@ from dedupver.digests import equal_parts
 from dedupver.resolve import rules
 from dedupver.resolve.caps import CAPPED, capped
 from dedupver.resolve.evidence import SCORED
+from dedupver.resolve.leaks import LEAKS_FROM, LEAKS_INTO
 from dedupver.resolve.rules import Edges, Rule, Term
-from dedupver.schema import EVIDENCE, REPORTED, SAID
+from dedupver.schema import EVIDENCE, LEAK, REPORTED, SAID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,7 @@ class Judged:
     names: Mapping[str, str]  # of the parts, with their modalities
     records: pa.Table  # columns of RECORD
     fresh: Mask  # as Case has it
+    sides: Rows  # of each record
     nodes: Nodes
     representative: Rows  # of each record: a row, or -1
     outcome: Outcome
@@ -63,7 +65,11 @@ def said(judged: Judged) -> pa.Table:
     method[near], method[over] = edges.kind[edge[near]] % len(KINDS), CONTENT
     method[equal] = CONTENT + _same_bytes(judged.records["parts"], rows[equal], kept[equal])
     reasons = ["exact_duplicate_of", "reviewed_same_as", "repeated_part", *(each.reason for each in judged.rules)]
-    reason = np.select([equal, reviewed, over], [0, 1, 2], 3 + rule)
+    reasons += [LEAKS_FROM, LEAKS_INTO]
+    sides = judged.sides[rows] - judged.sides[kept]
+    leaks = (sides != 0) & ~reviewed & ~over
+    leak = len(reasons) - 1 - (sides > 0)
+    reason = np.select([leaks, equal, reviewed, over], [leak, 0, 1, 2], 3 + rule)
     cap = np.where(over, CAPPED - rule, -1)
     texts = [*(r.text for r in judged.rules), "{content: exact}", "review", *_caps(judged, "{{caps.{}: {}}}")]
     rule[equal], rule[reviewed], rule[over] = (
@@ -94,6 +100,32 @@ def reported(judged: Judged, said_: pa.Table, settings: params.Dedup) -> pa.Tabl
     ]
     found = pa.concat_tables([REPORTED.empty_table(), *tables, conflicts(judged, said_, settings)])
     return found.sort_by([(name, "ascending") for name in REPORTED.names])
+
+
+def leaks(records: pa.Table, nodes: Nodes, sides: Rows, asked: list[Rule], edges: Edges) -> pa.Table:
+    """Return the records of a later side that edges are of, each with the one that it resembles most (schema LEAK)."""
+    side = sides[nodes.head]
+    later = np.where(side[edges.left] > side[edges.right], edges.left, edges.right)
+    earlier = edges.left + edges.right - later
+    order = np.lexsort((earlier, -edges.score, later))
+    first = order[np.append(np.True_, later[order][1:] != later[order][:-1])[: len(order)]]
+    by = np.full(len(nodes), -1, np.int64)
+    by[later[first]] = first
+    rows = np.flatnonzero(by[nodes.of_record] >= 0)
+    edge = by[nodes.of_record[rows]]
+    source = nodes.head[earlier[edge]]
+    method = np.where(edges.rule[edge] == rules.REVIEW, METHODS.index("review"), edges.kind[edge] % len(KINDS))
+    protected = pc.if_else(pc.equal(records["role"], "reference"), "reference", pc.fill_null(records["split"], ""))
+    columns = {
+        "id": records["id"].take(pa.array(rows)),
+        "split": records["split"].take(pa.array(rows)),
+        "from": records["id"].take(pa.array(source)),
+        "protected": protected.take(pa.array(source)),
+        "method": _named(METHODS, method),
+        "score": pa.array(edges.score[edge].astype(np.float64)),
+        "rule": _named([*(rule.text for rule in asked), "review"], edges.rule[edge] % (len(asked) + 1)),
+    }
+    return pa.table(columns, schema=LEAK).sort_by("id")
 
 
 def conflicts(judged: Judged, said_: pa.Table, settings: params.Dedup) -> pa.Table:
