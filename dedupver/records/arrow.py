@@ -127,6 +127,22 @@ def kept(path: Path, rows: Rows) -> Iterator[pa.RecordBatch]:
             return
 
 
+def compacted(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches of a file whose dictionaries hold no value that no row has.
+
+    An IPC file has one dictionary for all its batches, so that all of them are held; a stream has one for each.
+    """
+    kinds = columns(path).types
+    if not any(map(values.is_coded, kinds)):
+        yield from batches
+    elif is_file(path):
+        held = list(batches)
+        yield from values.compacted(pa.Table.from_batches(held)).to_batches() if held else ()
+    else:
+        for batch in batches:
+            yield from values.compacted(pa.Table.from_batches([batch])).to_batches()
+
+
 @contextlib.contextmanager
 def writer_like(path: Path, out: Path) -> Iterator[Any]:
     """Create a file of the same form, schema, metadata and compression, to which batches can be written.
