@@ -67,8 +67,10 @@ def sound(batch: pa.RecordBatch) -> pa.RecordBatch:
 
     A string may still be no UTF-8. Raises ArrowException.
     """
-    for column in batch.columns:
+    for field, column in zip(batch.schema, batch.columns, strict=True):
         column.view(_of_bytes(column.type)).validate(full=True)
+        if column.null_count and not field.nullable:
+            raise pa.ArrowInvalid(f"column {field.name!r} has nulls, which its schema rules out")
     return batch
 
 
