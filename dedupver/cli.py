@@ -12,6 +12,7 @@ import typer
 
 from dedupver import __version__
 from dedupver.review.cli import app as review
+from dedupver.erase.cli import add_to as add_erasure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -467,3 +468,6 @@ def _answer(value: object, lines: Iterable[str], *, as_json: bool) -> None:
         typer.echo(json.dumps(value, indent=1, sort_keys=True))
         return
     _say(lines, err=False)
+
+
+add_erasure(app, _root)

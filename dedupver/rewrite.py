@@ -90,7 +90,7 @@ def _write_empty(file: Path, place: Path) -> bool:
         return False
 
 
-def _between(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _between(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield what lies between ascending ranges, from 0 to the end."""
     at = 0
     for start, stop in ranges:
