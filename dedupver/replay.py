@@ -6,6 +6,7 @@ With the same params DVC finds every stage unchanged; with others the branch sho
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -115,7 +116,8 @@ def _check_branch(root: Path, branch: str) -> None:
 def worktree(root: Path) -> Iterator[Path]:
     """Give the project in a worktree of git's that shares the cache; it lies on the cache's file system, for links."""
     (root / ".dvc" / "tmp").mkdir(exist_ok=True)
-    tree = Path(tempfile.mkdtemp(prefix="replay-", dir=root / ".dvc" / "tmp")) / "tree"
+    sweep(root)
+    tree = Path(tempfile.mkdtemp(prefix=f"replay-{os.getpid()}-", dir=root / ".dvc" / "tmp")) / "tree"
     try:
         git(root, "worktree", "add", "--detach", str(tree), "HEAD")
         space = tree / git(root, "rev-parse", "--show-prefix").strip()
@@ -126,6 +128,15 @@ def worktree(root: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(tree.parent)
         git(root, "worktree", "prune")
+
+
+def sweep(root: Path) -> None:
+    """Remove what replays left whose process was killed."""
+    for left in (root / ".dvc" / "tmp").glob("replay-*-*"):
+        owner = left.name.split("-")[1]
+        if not (owner.isdecimal() and Path(f"/proc/{owner}").exists()):
+            shutil.rmtree(left)
+    git(root, "worktree", "prune")
 
 
 def set_up(space: Path, version: Released, overrides: Mapping[str, object], *, follows: bool) -> None:

@@ -61,7 +61,7 @@ def _holders(events: pa.Table, names: list[str], mine: Mask) -> Iterator[Alike]:
     """Yield the records that hold a part of ours: all of them, or some."""
     for name_of, digest in (("the same bytes", "sha256"), ("the same content", "content")):
         table = laid_out(events["parts"], digest, names)
-        there = table.any(axis=2)
+        there: Mask = np.any(table, axis=2)
         for row in np.flatnonzero(mine):
             same: Mask = np.all(table == table[row], axis=2) & there[row]
             others = np.flatnonzero(same.any(axis=1) & ~mine)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver import manifest, params, query, replay, repository, state, versions
-from dedupver.erase import refs
+from dedupver.erase import objects, refs
 from dedupver.erase.alike import READ, alike
 from dedupver.index.segment import Index
 from dedupver.repository import git
@@ -112,16 +112,24 @@ def require_clean(root: Path) -> None:
 
 
 def _lineages(root: Path, released: list[Released]) -> Iterator[tuple[Log, Index]]:
-    """Yield the log and the index of the present version, then of each earlier one that no later log tells of."""
-    here = manifest.open_manifest(root / "manifest")
-    yield here, Index.open(root / "index")
-    told = set(here.versions)
+    """Yield the log and the index of the present version, then of each earlier one of which no later log tells."""
+    yield manifest.open_manifest(root / "manifest"), Index.open(root / "index")
+    cache = objects.cache_of(root)
+    told = set(_files(root, cache, "HEAD").items())
     for version in reversed(released):
-        if version.name not in told:
-            with folder_at(root, version.commit, "manifest") as old, folder_at(root, version.commit, "index") as index:
-                log = manifest.open_manifest(old)
-                told |= set(log.versions)
-                yield log, Index.open(index)
+        files = _files(root, cache, version.commit)
+        if not {each for each in files.items() if each[0].startswith(f"{version.name}.")} <= told:
+            told |= set(files.items())
+            with tempfile.TemporaryDirectory(prefix="dedupver-") as folder:
+                for name in ("manifest", "index"):
+                    fetch(root, version.commit, name, Path(folder, name))
+                yield manifest.open_manifest(Path(folder, "manifest")), Index.open(Path(folder, "index"))
+
+
+def _files(root: Path, cache: Path, commit: str) -> dict[str, str]:
+    """Return the name → digest of the files of a commit's manifest: a version is known by its own."""
+    digest = objects.outputs(root, commit).get("manifest")
+    return objects.listing(cache, digest) if digest else {}
 
 
 def _require_known(log: Log, ids: Collection[str], events: list[pa.Table]) -> None:

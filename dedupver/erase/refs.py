@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 
+from dedupver import replay
 from dedupver.erase.again import redacted
 from dedupver.repository import git
 from dedupver.schema import StateError
@@ -41,6 +42,8 @@ def require_free(root: Path, commits: Collection[str], first: str) -> None:
     `commits` are those of the versions, whose tags move. Experiments are removed, and names of other repositories
     (`refs/remotes`) are.
     """
+    if backups(root):
+        raise StateError(f"backups of an earlier erasure are here: {delete_line()}")
     here = branch(root)
     for ref in git(root, "for-each-ref", "--contains", first, "--format=%(refname)").split():
         moves = ref == here or ref.startswith((EXPERIMENTS, "refs/remotes/"))
@@ -51,11 +54,10 @@ def require_free(root: Path, commits: Collection[str], first: str) -> None:
                 f"{ref} leads to commits that know the record and are of no version: remove it first "
                 f"(`{(command or f'git update-ref -d {ref}').strip()}`), or merge what it has and erase then"
             )
+    replay.sweep(root)
     others = [line[9:] for line in git(root, "worktree", "list", "--porcelain").split("\n") if line.startswith("worktree ")]
     if len(others) > 1:
         raise StateError(f"{others[1]} is checked out of this repository too: run `git worktree remove {others[1]}`")
-    if backups(root):
-        raise StateError(f"backups of an earlier erasure are here: {delete_line()}")
 
 
 def moves(root: Path, new_commits: Mapping[str, str], tip: str, ids: Collection[str]) -> list[Move]:

@@ -94,15 +94,15 @@ class Search:
 
     def _raw(self, place: str, name: str, stream: Any, within: tuple[str, ...]) -> None:
         # a hit near the end is judged with what follows, and one near the beginning was judged with what went before
-        data, begins, piece = b"", True, stream.read(PIECE)
+        data, first, piece = b"", 0, stream.read(PIECE)
         while piece:
             self.bytes[place] += len(piece)
             data += piece
             piece = stream.read(PIECE)
-            seen = 0 if begins else self._longest
-            judged = len(data) - self._longest if piece else len(data)
-            self._text(place, name, data, "/".join(within), seen, judged)
-            data, begins = data[-3 * self._longest :], False
+            last = len(data) - self._longest if piece else len(data)
+            self._text(place, name, data, "/".join(within), first, last)
+            if len(data) > 3 * self._longest:
+                data, first = data[-3 * self._longest :], self._longest
 
     def _text(self, place: str, name: str, data: bytes, within: str, first: int = 0, last: int | None = None) -> None:  # noqa: PLR0913, PLR0917 - where it is, and how much of it
         """Look for needles that begin at `first` or after and end at `last` or before."""
@@ -178,17 +178,29 @@ def _zip(file: Any) -> Iterator[tuple[str, Any]]:
 
 def _parquet(file: Any) -> Iterator[tuple[str, Any]]:
     with pq.ParquetFile(file) as opened:
-        rows = parquet.batch_rows(opened)
-        coded = [
-            column.path
-            for column in (opened.schema.column(i) for i in range(len(opened.schema)))
-            if column.physical_type == "BYTE_ARRAY"
-        ]
-    file.seek(0)
-    # as dictionaries: also the values of a dictionary that no row has
-    with pq.ParquetFile(file, read_dictionary=coded) as opened:
-        for batch in opened.iter_batches(rows):
-            yield from (("parquet", cells) for column in batch.columns for cells in _cells(column))
+        rows, coded = parquet.batch_rows(opened), _coded(opened)
+    for columns in (coded, []) if coded else ([],):
+        file.seek(0)
+        try:  # as dictionaries: also the values of a dictionary that no row has
+            with pq.ParquetFile(file, read_dictionary=columns) as opened:
+                for batch in opened.iter_batches(rows):
+                    yield from (("parquet", cells) for column in batch.columns for cells in _cells(column))
+        except pa.ArrowNotImplementedError:
+            if not columns:
+                raise
+        else:
+            return
+
+
+def _coded(file: pq.ParquetFile) -> list[str]:
+    """Return the columns of strings that have a dictionary in each row group."""
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    columns = ([group.column(i) for group in groups] for i in range(len(file.schema)))
+    return [
+        each[0].path_in_schema
+        for each in columns
+        if each and all(c.physical_type == "BYTE_ARRAY" and c.has_dictionary_page for c in each)
+    ]
 
 
 def _arrow_file(file: Any) -> Iterator[tuple[str, Any]]:
