@@ -23,8 +23,8 @@ import pytest
 from erasable import DUPLICATES, ERASED, KEPT, LINE, NEAR, PHOTO, ROW, SMALLER, TWIN
 
 from dedupver import check, manifest, versions
-from dedupver.erase.alike import Alike
 from dedupver.erase import again, certificate, plan, refs, run, same
+from dedupver.erase.alike import Alike
 from dedupver.repository import dvc, git
 from dedupver.revision import at_revision
 from dedupver.schema import DECISION, DedupverError, IntegrityError, StateError
@@ -51,6 +51,7 @@ main()
 
 
 def command(root: Path, *words: str, script: str = COMMAND) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
     first = [words[0]] if script == KILLED else []
     return subprocess.run(
         [sys.executable, "-c", script, *first, "-C", str(root), *words[len(first) :]],
@@ -79,7 +80,10 @@ def objects(root: Path) -> Iterator[tuple[str, bytes]]:
     listed = git(root, "cat-file", "--batch-all-objects", "--batch-check").splitlines()
     for line in listed:
         name, kind, _ = line.split()
-        yield f"git {kind} {name}", subprocess.run(["git", "cat-file", kind, name], cwd=root, capture_output=True, check=True).stdout
+        yield (
+            f"git {kind} {name}",
+            subprocess.run(["git", "cat-file", kind, name], cwd=root, capture_output=True, check=True).stdout,
+        )
 
 
 def words() -> dict[str, list[bytes]]:
@@ -110,6 +114,7 @@ def hits(root: Path) -> dict[str, list[str]]:
 
 
 def commits(root: Path) -> dict[str, str]:
+    """Return what the branch and the tags point to."""
     return {ref: git(root, "rev-parse", ref).strip() for ref in ("main", *TAGS)}
 
 
@@ -187,7 +192,9 @@ def test_what_it_says_is_what_is_there(erased: SimpleNamespace) -> None:
     ]
     count = sum(path.is_file() for path in (erased.root / ".dvc" / "cache").rglob("*"))
     assert stated["searched"]["cache"]["objects"] == count
-    assert stated["searched"]["store"]["objects"] == sum(p.is_file() for p in (erased.root.parent / "remote").rglob("*"))
+    assert stated["searched"]["store"]["objects"] == sum(
+        p.is_file() for p in (erased.root.parent / "remote").rglob("*")
+    )
     key = erased.key.read_text().strip()
     assert certificate.hashed(key, "id", KEPT.encode()) in stated["ids"]
     assert git(erased.root, "status", "--porcelain") == ""
@@ -213,7 +220,11 @@ def test_the_rest_of_each_version_is_what_it_was(erased: SimpleNamespace) -> Non
         before = {name: row for name, row in erased.live[tag].items() if name not in ERASED + DUPLICATES}
         assert now.keys() == before.keys()
         for name, row in before.items():
-            less = sum(row["path"] == gone["path"] and row["row"] > gone["row"] >= 0 for n, gone in erased.live[tag].items() if n in ERASED)
+            less = sum(
+                row["path"] == gone["path"] and row["row"] > gone["row"] >= 0
+                for n, gone in erased.live[tag].items()
+                if n in ERASED
+            )
             assert now[name] == row | {"row": row["row"] - less}
     git(erased.root, "checkout", "--quiet", "main")
     dvc(erased.root, "checkout", "--quiet")
@@ -246,6 +257,7 @@ def _small(_empty_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def small(_small: Path, tmp_path: Path) -> Path:
+    """Give a copy of the small project."""
     return Path(shutil.copytree(_small, tmp_path / "project", symlinks=True))
 
 
@@ -257,7 +269,9 @@ def test_the_present_version_alone_then_all_of_history(small: Path) -> None:
     done = run.begin(small, planned, run.Options(key=KEY), print)
     assert commits_of(small, "v1", "v2") == tags
     assert git(small, "rev-list", "--count", "v2..main").strip() == "1"
-    assert [(each["id"], each["before"], each["after"]) for each in done["changed"]] == [(NEAR, f"drop for {KEPT}", "keep")]
+    assert [(each["id"], each["before"], each["after"]) for each in done["changed"]] == [
+        (NEAR, f"drop for {KEPT}", "keep")
+    ]
     assert check.check(small) == []
     log = manifest.open_manifest(small / "manifest")
     assert KEPT not in log.events(("id",))["id"].to_pylist()
@@ -280,13 +294,35 @@ def test_the_present_version_alone_then_all_of_history(small: Path) -> None:
     assert check.check(small) == []
 
 
+def test_in_append_mode_a_later_batch_that_repeats_it_loses_it_too(_empty_repository: Path, tmp_path: Path) -> None:
+    """The log says only where a record came first; the same again in a later batch would bring it back."""
+    root = Path(shutil.copytree(_empty_repository, tmp_path / "project"))
+    versions.init(root)
+    erasable.assign(root / "params.yaml", erasable.FAST | {"source.mode": "append"})
+    lines = erasable.paragraphs()
+    erasable.add(root, {"a.jsonl": erasable.jsonl(lines[:3]).encode()})
+    erasable.release(root, "v1", "first")
+    versions.next_version(root, "v2", erasable.TWO[0])
+    erasable.add(root, {"b.jsonl": erasable.jsonl(lines[:1] + lines[3:5]).encode()})
+    erasable.release(root, "v2", "second")
+    options = run.Options(history=True, key=KEY)
+    run.begin(root, plan.plan(root, {LINE}), options, print)
+    run.finish(root, options, print)
+    held = [data for _, data in objects(root) for data in decoded(data)]
+    assert not [data for data in held if lines[0]["text"].encode() in data or b'"par-1"' in data]
+    assert (root / "base/raw/v1/a.jsonl").read_bytes() == erasable.jsonl(lines[1:3]).encode()
+    assert (root / "data/raw/b.jsonl").read_bytes() == erasable.jsonl(lines[3:5]).encode()
+    assert check.check(root) == []
+
+
 def commits_of(root: Path, *names: str) -> list[str]:
+    """Return what some names point to."""
     return [git(root, "rev-parse", name).strip() for name in names]
 
 
 def test_what_it_refuses(small: Path) -> None:
     """Nothing is changed in a state that it could not come back from, and each error says what to do."""
-    with pytest.raises(DedupverError, match="nearest ids are 'docs/pytest.txt'"):
+    with pytest.raises(DedupverError, match=r"nearest ids are 'docs/pytest\.txt'"):
         plan.plan(small, {"docs/pytst.txt"})
     with pytest.raises(StateError, match="no erasure is waiting"):
         run.finish(small, run.Options(), print)
@@ -309,8 +345,16 @@ def test_history_is_not_rewritten_below_what_would_keep_it(small: Path) -> None:
     refs.require_free(small, released, first)
     for make, unmake, line in (
         (("branch", "side"), ("branch", "-D", "side"), "git branch -D side"),
-        (("worktree", "add", "--quiet", "--detach", str(small.parent / "other")), ("worktree", "remove", str(small.parent / "other")), "git worktree remove"),
-        (("update-ref", f"{refs.BACKUP}heads/main", "HEAD"), ("update-ref", "-d", f"{refs.BACKUP}heads/main"), "update-ref --stdin"),
+        (
+            ("worktree", "add", "--quiet", "--detach", str(small.parent / "other")),
+            ("worktree", "remove", str(small.parent / "other")),
+            "git worktree remove",
+        ),
+        (
+            ("update-ref", f"{refs.BACKUP}heads/main", "HEAD"),
+            ("update-ref", "-d", f"{refs.BACKUP}heads/main"),
+            "update-ref --stdin",
+        ),
     ):
         git(small, "commit", "--quiet", "--allow-empty", "-m", "more")
         git(small, *make)
@@ -329,23 +373,40 @@ def test_reviews_lose_the_lines_that_name_them(tmp_path: Path) -> None:
     assert path.read_bytes() == b'left,right,label\r\n"c\nd","x, y",different\n"b ",c,same\n'
 
 
-def decision(name: str, action: str = "keep", representative: str | None = None, row: int = -1, content: int = 0) -> dict[str, Any]:
+def decision(
+    name: str, action: str = "keep", representative: str | None = None, row: int = -1, content: int = 0
+) -> dict[str, Any]:
+    """Return a row of decisions."""
     told: dict[str, Any] = dict.fromkeys(DECISION.names)
-    told |= {each: "v1" for each in ("version", "decided", "decided_at")}
-    told |= {"id": name, "path": "a.jsonl", "row": row, "role": "data", "bytes": 1, "pixels": 0, "chars": 1, "millis": 0}
+    told |= dict.fromkeys(("version", "decided", "decided_at"), "v1")
+    told |= {
+        "id": name,
+        "path": "a.jsonl",
+        "row": row,
+        "role": "data",
+        "bytes": 1,
+        "pixels": 0,
+        "chars": 1,
+        "millis": 0,
+    }
     told |= {"action": action, "reason": action, "representative": representative}
     digest = bytes([content]) * 32
     return told | {"parts": [{"part": "text", "modality": "text", "sha256": digest, "content": digest}]}
 
 
 def compared(old: list[dict[str, Any]], new: list[dict[str, Any]], gone: dict[str, int]) -> same.Compared:
+    """Compare decisions without some records, given with their rows."""
     tables = (same.pa.Table.from_pylist(rows, DECISION) for rows in (old, new))
     return same.decisions(*tables, gone, {("", "a.jsonl"): set(gone.values())})
 
 
 def test_rows_close_up_and_names_made_of_them_too() -> None:
     """That is no difference."""
-    old = [decision("x", row=0, content=1), decision("a.jsonl#1", "quarantine", row=1, content=2), decision("z", row=2, content=3)]
+    old = [
+        decision("x", row=0, content=1),
+        decision("a.jsonl#1", "quarantine", row=1, content=2),
+        decision("z", row=2, content=3),
+    ]
     new = [decision("a.jsonl#0", "quarantine", row=0, content=2), decision("z", row=1, content=3)]
     found = compared(old, new, {"x": 0})
     assert (found.equal, found.changed, found.others) == (2, [], [])
@@ -353,7 +414,12 @@ def test_rows_close_up_and_names_made_of_them_too() -> None:
 
 def test_only_a_cluster_may_change() -> None:
     """What went for an erased record is judged again, and so is what then goes for that; any other change is told."""
-    old = [decision("x", row=0, content=1), decision("y", "drop", "x", 1, 2), decision("z", row=2, content=3), decision("u", row=3, content=4)]
+    old = [
+        decision("x", row=0, content=1),
+        decision("y", "drop", "x", 1, 2),
+        decision("z", row=2, content=3),
+        decision("u", row=3, content=4),
+    ]
     new = [decision("y", row=0, content=2), decision("z", "drop", "y", 1, 3), decision("u", row=2, content=4)]
     found = compared(old, new, {"x": 0})
     assert ([each["id"] for each in found.changed], found.others, found.equal) == (["y", "z"], [], 1)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import airportsdata
 import pyarrow as pa
-import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import feather
 
 from dedupver import store
 from dedupver.erase import raw
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCE = Source.model_validate({"columns": {"id": "icao", "text": "text"}})
-ROWS = [{"icao": a["icao"], "text": f"{a['name']}, \"{a['city']}\"\n{a['tz']}"} for a in airportsdata.load().values()][:50]
+ROWS = [{"icao": a["icao"], "text": f'{a["name"]}, "{a["city"]}"\n{a["tz"]}'} for a in airportsdata.load().values()][
+    :50
+]
 GONE = [0, 17, 18, 49]
 LEFT = [row for at, row in enumerate(ROWS) if at not in GONE]
 
 
 def lines(rows: list[dict[str, str]]) -> bytes:
+    """Return JSON Lines."""
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 def separated(rows: list[dict[str, str]]) -> bytes:
+    """Return CSV; every text has a line end in quotes."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, ["icao", "text"])
     writer.writeheader()
@@ -44,10 +48,14 @@ def separated(rows: list[dict[str, str]]) -> bytes:
 
 
 def packed(rows: list[dict[str, str]]) -> bytes:
+    """Return an archive with two members a sample."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for row in rows:
-            for suffix, data in ((".txt", row["text"].encode()), (".json", json.dumps({"label": row["icao"]}).encode())):
+            for suffix, data in (
+                (".txt", row["text"].encode()),
+                (".json", json.dumps({"label": row["icao"]}).encode()),
+            ):
                 info = tarfile.TarInfo(row["icao"] + suffix)
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
@@ -68,7 +76,9 @@ def test_what_stays_is_byte_for_byte_what_it_was(tmp_path: Path, name: str, form
 
 
 @given(gone=st.sets(st.integers(0, 19)), blank=st.sets(st.integers(0, 19)), end=st.booleans())
-def test_lines_are_counted_as_they_are_read(tmp_path_factory: pytest.TempPathFactory, gone: set[int], blank: set[int], end: bool) -> None:
+def test_lines_are_counted_as_they_are_read(
+    tmp_path_factory: pytest.TempPathFactory, gone: set[int], blank: set[int], end: bool
+) -> None:
     """Blank lines are rows, a byte order mark is none, and the last line may lack its end: against a list of lines."""
     root = tmp_path_factory.mktemp("lines")
     all_ = [b" \n" if at in blank else json.dumps(ROWS[at]).encode() + b"\n" for at in range(20)]
@@ -81,24 +91,29 @@ def test_lines_are_counted_as_they_are_read(tmp_path_factory: pytest.TempPathFac
 
 
 def coded(rows: list[dict[str, str]]) -> pa.Table:
+    """Return a table of which a column is a dictionary."""
     table = pa.Table.from_pylist(rows, pa.schema([("icao", pa.string()), ("text", pa.string())]))
     return table.set_column(1, "text", table["text"].dictionary_encode())
 
 
 def as_parquet(table: pa.Table, path: Path) -> None:
+    """Write Parquet in several row groups."""
     pq.write_table(table, path, row_group_size=20, compression="zstd")
 
 
 def as_stream(table: pa.Table, path: Path) -> None:
+    """Write a stream of several batches."""
     with pa.ipc.new_stream(path, table.schema) as writer:
         writer.write_table(table, max_chunksize=20)
 
 
 def as_file(table: pa.Table, path: Path) -> None:
+    """Write an IPC file of several batches."""
     feather.write_feather(table, path, compression="uncompressed", chunksize=20)
 
 
 def from_stream(path: Path) -> pa.Table:
+    """Read a stream."""
     with pa.ipc.open_stream(path) as reader:
         return reader.read_all()
 
@@ -111,7 +126,9 @@ def from_stream(path: Path) -> pa.Table:
         ("a.feather", as_file, feather.read_table),
     ],
 )
-def test_a_table_of_columns_keeps_its_schema_and_loses_its_values(tmp_path: Path, name: str, write: Any, read: Any) -> None:
+def test_a_table_of_columns_keeps_its_schema_and_loses_its_values(
+    tmp_path: Path, name: str, write: Any, read: Any
+) -> None:
     """Also those that a dictionary holds for all rows of the file."""
     table = coded(ROWS)
     write(table, tmp_path / name)
@@ -128,7 +145,9 @@ def test_a_table_of_columns_keeps_its_schema_and_loses_its_values(tmp_path: Path
 
 def test_a_dictionary_within_a_list_is_refused(tmp_path: Path) -> None:
     """Its values would stay in the file."""
-    table = pa.table({"icao": ["a", "b"], "tags": pa.array([["x"], ["y"]], pa.list_(pa.dictionary(pa.int32(), pa.string())))})
+    table = pa.table(
+        {"icao": ["a", "b"], "tags": pa.array([["x"], ["y"]], pa.list_(pa.dictionary(pa.int32(), pa.string())))}
+    )
     as_stream(table, tmp_path / "a.arrow")
     before = (tmp_path / "a.arrow").read_bytes()
     with pytest.raises(SourceError, match=r"a\.arrow can't be written again .*'tags'"):
@@ -152,7 +171,11 @@ def test_a_sample_goes_with_its_files_but_for_those_of_another(tmp_path: Path) -
     names = ("a/x.jpg", "a/x.png", "a/x.txt", "a/x.json", "b/y.jpg", "b/y.txt")
     for name in names:
         store.write_bytes(tmp_path / name, name.encode())
-    assert raw.remove(tmp_path, SOURCE, {"a/x.jpg": [-1], "b/y.jpg": [-1]}, ()).deleted == ["a/x.jpg", "b/y.jpg", "b/y.txt"]
+    assert raw.remove(tmp_path, SOURCE, {"a/x.jpg": [-1], "b/y.jpg": [-1]}, ()).deleted == [
+        "a/x.jpg",
+        "b/y.jpg",
+        "b/y.txt",
+    ]
     assert not (tmp_path / "b").exists()
     assert raw.remove(tmp_path, SOURCE, {"a/x.png": [-1]}, ()).deleted == ["a/x.json", "a/x.png", "a/x.txt"]
     assert list(tmp_path.iterdir()) == []
@@ -183,7 +206,8 @@ def test_what_is_held_of_a_record_is_read_from_every_form(tmp_path: Path) -> Non
 
 def test_a_saved_dataset_gets_another_fingerprint(tmp_path: Path) -> None:
     """By it the library that loads it finds what it computed of the rows before."""
-    as_stream(pa.Table.from_pylist(ROWS), tmp_path / "d" / "data.arrow") if (tmp_path / "d").mkdir() is None else None
+    (tmp_path / "d").mkdir()
+    as_stream(pa.Table.from_pylist(ROWS), tmp_path / "d" / "data.arrow")
     state = {"_data_files": [{"filename": "data.arrow"}], "_fingerprint": "0123456789abcdef"}
     store.write_bytes(tmp_path / "d" / "state.json", json.dumps(state).encode())
     store.write_bytes(tmp_path / "d" / "dataset_info.json", b'{"features": {}}')

@@ -36,6 +36,7 @@ WANTED = [
 
 
 def hits(data: bytes, wanted: list[Needle] = WANTED, others: tuple[str, ...] = ()) -> set[str]:
+    """Return the kinds of needles that are found in an object."""
     found = Search(wanted, others)
     found.object("here", "an object", io.BytesIO(data))
     assert not found.unsearched
@@ -43,6 +44,7 @@ def hits(data: bytes, wanted: list[Needle] = WANTED, others: tuple[str, ...] = (
 
 
 def tarred(data: bytes) -> bytes:
+    """Return an archive with one member."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         info = tarfile.TarInfo("x.json")
@@ -52,6 +54,7 @@ def tarred(data: bytes) -> bytes:
 
 
 def zipped(data: bytes) -> bytes:
+    """Return an archive with one member."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.json", data)
@@ -59,6 +62,7 @@ def zipped(data: bytes) -> bytes:
 
 
 def zstd(data: bytes) -> bytes:
+    """Pack."""
     out = pa.BufferOutputStream()
     with pa.CompressedOutputStream(out, "zstd") as packed:
         packed.write(data)
@@ -87,12 +91,14 @@ def test_json_is_searched_in_every_container(pack: Callable[[bytes], bytes], asc
 
 
 def parquet(table: pa.Table, **options: Any) -> bytes:
+    """Return a table as Parquet."""
     out = io.BytesIO()
     pq.write_table(table, out, **options)
     return out.getvalue()
 
 
 def arrow(table: pa.Table, compression: str | None, *, stream: bool) -> bytes:
+    """Return a table as Arrow."""
     out = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression=compression)
     with (pa.ipc.new_stream if stream else pa.ipc.new_file)(out, table.schema, options=options) as writer:
@@ -102,9 +108,11 @@ def arrow(table: pa.Table, compression: str | None, *, stream: bool) -> bytes:
 
 TABLES: dict[str, Callable[[pa.Table], bytes]] = {
     "parquet, zstd": lambda t: parquet(t, compression="zstd"),
-    "parquet, delta": lambda t: parquet(t, compression="gzip", use_dictionary=False, column_encoding={"text": "DELTA_BYTE_ARRAY"})
-    if "text" in t.column_names
-    else parquet(t),
+    "parquet, delta": lambda t: (
+        parquet(t, compression="gzip", use_dictionary=False, column_encoding={"text": "DELTA_BYTE_ARRAY"})
+        if "text" in t.column_names
+        else parquet(t)
+    ),
     "parquet, plain": lambda t: parquet(t, compression="none", use_dictionary=False),
     "arrow stream, zstd": lambda t: arrow(t, "zstd", stream=True),
     "arrow file, lz4": lambda t: arrow(t, "lz4", stream=False),
@@ -118,7 +126,10 @@ def test_cells_of_tables_are_searched(write: Callable[[pa.Table], bytes]) -> Non
     table = pa.table({"id": many, "text": [f"{n}: {TEXT}" if n == 500 else str(n) for n in range(1000)]})
     assert hits(write(table), others=tuple(set(many) - {ID})) == {"id", "bytes"}
     assert hits(write(table.slice(8, 400)), others=tuple(many[8:])) == set()
-    parts = pa.array([[{"part": "text", "content": DIGEST}], []], pa.list_(pa.struct([("part", pa.string()), ("content", pa.binary(32))])))
+    parts = pa.array(
+        [[{"part": "text", "content": DIGEST}], []],
+        pa.list_(pa.struct([("part", pa.string()), ("content", pa.binary(32))])),
+    )
     assert hits(write(pa.table({"parts": parts}))) == {"digest"}
 
 
@@ -134,7 +145,7 @@ def test_a_value_that_only_a_dictionary_holds_is_found() -> None:
 def test_our_own_tables_are_searched() -> None:
     """A row of decisions names its representative, and has the digests of its parts."""
     row: dict[str, Any] = dict.fromkeys(DECISION.names)
-    row |= {name: "x" for name in ("path", "role", "version", "action", "reason", "decided", "decided_at")}
+    row |= dict.fromkeys(("path", "role", "version", "action", "reason", "decided", "decided_at"), "x")
     row |= {"id": "bear", "row": -1, "bytes": 1, "pixels": 0, "chars": 1, "millis": 0, "representative": ID}
     row["parts"] = [{"part": "text", "modality": "text", "sha256": DIGEST, "content": DIGEST}]
     assert hits(parquet(pa.Table.from_pylist([row], DECISION), compression="zstd")) == {"id", "digest"}

@@ -83,6 +83,7 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
         )
         done: dict[str, Any] = {}
         if names or run.pending(root) is None:
+            run.require_none_pending(root)
             planned = _decided(root, names, with_duplicates=with_duplicates, only=only)
             if history:
                 _confirm(planned, yes_erase)

@@ -50,8 +50,7 @@ def begin(root: Path, planned: Plan, options: Options, say: Say) -> dict[str, An
     Without `history` that is one commit more, and its proof. With it the rest is `finish`'s. Raises IntegrityError,
     before any name is moved, where something else would change or the records are still there.
     """
-    if pending(root) is not None:
-        raise StateError("an erasure was begun here and is not finished: run `dedupver erase --drop-backup`")
+    require_none_pending(root)
     before = planned.released[planned.first - 1].commit if planned.first else None
     if options.history:
         commits = {version.commit for version in planned.released}
@@ -67,6 +66,12 @@ def begin(root: Path, planned: Plan, options: Options, say: Say) -> dict[str, An
         )
     traces.settle(root)
     return done
+
+
+def require_none_pending(root: Path) -> None:
+    """Raise StateError where an erasure is to be finished first."""
+    if pending(root) is not None:
+        raise StateError("an erasure was begun here and is not finished: run `dedupver erase --drop-backup`")
 
 
 def pending(root: Path) -> dict[str, Any] | None:

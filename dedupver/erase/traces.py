@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING, Final
 
+from dedupver import replay
 from dedupver.erase import objects, refs
 from dedupver.repository import dvc, git
 from dedupver.schema import StateError
@@ -34,16 +35,17 @@ def settle(root: Path) -> None:
 def push(root: Path, remotes: Sequence[str]) -> None:
     """Give the remotes what the new versions use."""
     for name in remotes:
-        dvc(root, "push", "--quiet", "--all-tags", "--all-branches", "--remote", name)
+        dvc(root, "push", "--quiet", "--all-commits", "--remote", name)
 
 
 def remove(root: Path, remotes: Sequence[str], projects: Sequence[Path], old: Collection[str]) -> list[str]:
-    """Remove all that the new versions do not use; return the names of other repositories' that were let go.
+    """Remove all that no commit uses; return the names of other repositories' commits that were let go.
 
     It can be done again after it was broken off. `old` are commits that held the records, `projects` others that use
     the same cache or remotes.
     """
     cache = objects.cache_of(root)
+    replay.sweep(root)
     with contextlib.suppress(StateError):  # where there never was one
         dvc(root, "queue", "remove", "--all", "--quiet")
     dvc(root, "exp", "remove", "--all-commits", "--quiet")
@@ -51,7 +53,7 @@ def remove(root: Path, remotes: Sequence[str], projects: Sequence[Path], old: Co
     for path in (cache / "runs", objects.site_cache(root), *_temporary(root)):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     also = [word for project in projects for word in ("--projects", str(project))]
-    keep = ("gc", "--workspace", "--all-tags", "--all-branches", "--force", "--quiet")
+    keep = ("gc", "--workspace", "--all-commits", "--force", "--quiet")
     dvc(root, *keep, *also)
     for name in remotes:
         dvc(root, *keep, "--cloud", "--remote", name, *also)
