@@ -294,9 +294,9 @@ def test_the_present_version_alone_then_all_of_history(small: Path) -> None:
     assert check.check(small) == []
 
 
-def test_in_append_mode_a_later_batch_that_repeats_it_loses_it_too(_empty_repository: Path, tmp_path: Path) -> None:
+def test_in_append_mode_a_later_batch_that_repeats_it_loses_it_too(repository: Path) -> None:
     """The log says only where a record came first; the same again in a later batch would bring it back."""
-    root = Path(shutil.copytree(_empty_repository, tmp_path / "project"))
+    root = repository
     versions.init(root)
     erasable.assign(root / "params.yaml", erasable.FAST | {"source.mode": "append"})
     lines = erasable.paragraphs()

@@ -119,7 +119,7 @@ def _without(space: Path, old: pa.Table, ids: Collection[str], side: Side) -> _F
     given = params.load(space / "params.yaml")
     located = _located(space, given, old, ids)
     found = _Found({}, set(pc.unique(old["id"].filter(pc.is_in(old["id"], _array(ids)))).to_pylist()), [])
-    for (path, row), _ in located.items():
+    for path, row in located:
         found.places.setdefault(path, set()).add(row)
     source = space / given.source.path
     named: set[str] = set()
@@ -167,7 +167,7 @@ def _track(space: Path, source: str, touched: Iterable[str]) -> None:
             tracked[str(owner)] = None
         elif _ignored(space, str(place)):
             raise StateError(
-                f"{place} is neither added to DVC nor to git, a stage makes it: erase the record from what it is made of"
+                f"{place} is neither added to DVC nor to git, a stage makes it: erase it from what it is made of"
             )
     for name in tracked:
         if "deps" in repository.read_yaml(space / f"{name}.dvc"):
@@ -205,7 +205,14 @@ def _drop_reviews(path: Path, ids: Collection[str]) -> None:
 
 
 def _compared(  # noqa: PLR0913, PLR0917 - a version as it was and as it is
-    root: Path, space: Path, cache: Path, version: Released, new: str, old: pa.Table, ids: Collection[str], found: _Found
+    root: Path,
+    space: Path,
+    cache: Path,
+    version: Released,
+    new: str,
+    old: pa.Table,
+    ids: Collection[str],
+    found: _Found,
 ) -> Rebuilt:
     given = params.load(space / "params.yaml")
     now = manifest.open_manifest(space / "manifest").live()
@@ -250,4 +257,3 @@ def redacted(message: str, ids: Collection[str]) -> str:
 
 def _array(ids: Collection[str]) -> pa.Array:
     return pa.array(sorted(ids), pa.string())
-

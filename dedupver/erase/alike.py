@@ -110,9 +110,7 @@ def _holding(events: pa.Table, digests: Digests, record: Rows, wanted: list[byte
     return {each: list(names) for each, names in found.items()}
 
 
-def _pairs(
-    index: Index, name: str, ours: Digests, floor: float
-) -> Iterator[tuple[Digest, Digest, np.float32]]:
+def _pairs(index: Index, name: str, ours: Digests, floor: float) -> Iterator[tuple[Digest, Digest, np.float32]]:
     """Yield pairs of one of our contents and another that resemble each other, with the score."""
     kind = EVIDENCE[name]
     structure = STRUCTURES[kind.structure]
@@ -137,7 +135,4 @@ def _listed(index: Index, name: str, ours: Digests) -> Iterator[tuple[Digest, Di
     for batch in index.matches():
         for mine, its in (("left", "right"), ("right", "left")):
             found = batch.filter(pc.and_(pc.equal(batch["kind"], name), pc.is_in(batch[mine], wanted)))
-            yield from zip(
-                of_column(found[mine]), of_column(found[its]), found["score"].to_numpy(), strict=True
-            )
-
+            yield from zip(of_column(found[mine]), of_column(found[its]), found["score"].to_numpy(), strict=True)

@@ -25,8 +25,7 @@ NOT_REACHED: Final = (
     "backups, snapshots and old object versions of the storage below caches and remotes",
     "other caches: `dvc cache dir` of other machines, and what `dvc get`, `dvc import` or a download copied",
     "models, embeddings and statistics made of the records outside of this pipeline",
-    "contents written in another way than as they are or as JSON and CSV write them: base64, other encodings, archives "
-    "with a password",
+    "contents in another form than as they are or as JSON and CSV write them: base64, other encodings, locked archives",
 )
 
 

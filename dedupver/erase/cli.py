@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer asks for it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,15 +30,20 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
         with_duplicates: Annotated[
             bool, typer.Option("--with-duplicates", help="Erase the duplicates that are listed as well.")
         ] = False,
-        only: Annotated[bool, typer.Option("--only", help="Erase the records named and leave their duplicates.")] = False,
-        history: Annotated[bool, typer.Option("--history", help="Rewrite earlier versions too, and move the tags.")] = False,
+        only: Annotated[
+            bool, typer.Option("--only", help="Erase the records named and leave their duplicates.")
+        ] = False,
+        history: Annotated[
+            bool, typer.Option("--history", help="Rewrite earlier versions too, and move the tags.")
+        ] = False,
         yes_erase: Annotated[
             int | None, typer.Option("--yes-erase", metavar="N", help="Confirm that N records are erased from history.")
         ] = None,
         drop_backup: Annotated[
             bool,
             typer.Option(
-                "--drop-backup", help="Remove what history was, clean caches and remotes, and prove it. It can't be undone."
+                "--drop-backup",
+                help="Remove what history was, clean caches and remotes, and prove it. It can't be undone.",
             ),
         ] = False,
         remote: Annotated[
@@ -51,7 +56,9 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
         ] = None,
         key: Annotated[
             Path | None,
-            typer.Option("--key", metavar="FILE", help="The key of the certificate's hashes, outside of the repository."),
+            typer.Option(
+                "--key", metavar="FILE", help="The key of the certificate's hashes, outside of the repository."
+            ),
         ] = None,
         accept_changes: Annotated[
             bool, typer.Option("--accept-changes", help="Go on though other records are judged otherwise.")
@@ -63,9 +70,10 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
     ) -> None:
         """Erase records, and prove that they are gone.
 
-        Their duplicates, also those dropped, are listed first, to be decided on with them. Without --history the present
-        version is built again without them, on one commit more. With it every version is; tags move, the old ones are
-        kept until --drop-backup, which cleans caches and remotes, searches every object and writes a certificate.
+        Their duplicates, also those dropped, are listed first, to be decided on with them. Without --history the
+        present version is built again without them, on one commit more. With it every version is; tags move, the old
+        ones are kept until --drop-backup, which cleans caches and remotes, searches every object and writes a
+        certificate.
         """
         from dedupver.erase import run
 
@@ -107,7 +115,7 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
         """
         from dedupver.erase import certificate
         from dedupver.manifest import open_manifest
-        from dedupver.terminal import plain
+        from dedupver.plain import plain
 
         root = root_of(context)
         found = certificate.returned(root, open_manifest(root / "manifest"), certificate.key_in(key, root))
@@ -156,8 +164,8 @@ def _confirm(planned: Plan, yes: int | None) -> None:
         if not sys.stdin.isatty():
             raise StateError(f"{count} records would be erased from all of history: say --yes-erase {count}")
         yes = typer.prompt(
-            f"{count} records go from {planned.released[planned.first].name} and every later version, and the tags move."
-            " Type their number",
+            f"{count} records go from {planned.released[planned.first].name} and every later version, and tags move. Type "
+            "their number",
             type=int,
             err=True,
         )
@@ -166,7 +174,7 @@ def _confirm(planned: Plan, yes: int | None) -> None:
 
 
 def _listed(planned: Plan) -> Iterator[str]:
-    from dedupver.terminal import columns
+    from dedupver.plain import columns
 
     yield f"to be erased: {len(planned.ids)} records"
     rows = [("duplicate" if each.duplicate else "alike", each.id, each.of, each.how) for each in planned.alike]
@@ -185,7 +193,7 @@ def _print(done: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _told(done: dict[str, Any]) -> Iterable[str]:
-    from dedupver.terminal import columns, plain
+    from dedupver.plain import columns, plain
 
     if "versions" in done:
         names = ("version", "erased", "decided alike", "judged again", "others", "files alike", "rows alike", "commit")

@@ -92,9 +92,7 @@ def stated(needles: Iterable[Needle]) -> list[list[str]]:
 
 def of_stated(rows: Iterable[list[str]]) -> list[Needle]:
     """Return the needles of `stated`."""
-    return [
-        Needle(kind, base64.b64decode(data), record, base64.b64decode(part)) for kind, data, record, part in rows
-    ]
+    return [Needle(kind, base64.b64decode(data), record, base64.b64decode(part)) for kind, data, record, part in rows]
 
 
 def _of_part(value: bytes | Mapping[str, Any], record: str) -> Iterator[Needle]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-
 from dedupver import replay
 from dedupver.erase.again import redacted
 from dedupver.repository import git
@@ -55,7 +54,9 @@ def require_free(root: Path, commits: Collection[str], first: str) -> None:
                 f"(`{(command or f'git update-ref -d {ref}').strip()}`), or merge what it has and erase then"
             )
     replay.sweep(root)
-    others = [line[9:] for line in git(root, "worktree", "list", "--porcelain").split("\n") if line.startswith("worktree ")]
+    others = [
+        line[9:] for line in git(root, "worktree", "list", "--porcelain").split("\n") if line.startswith("worktree ")
+    ]
     if len(others) > 1:
         raise StateError(f"{others[1]} is checked out of this repository too: run `git worktree remove {others[1]}`")
 
@@ -176,5 +177,3 @@ def _symbolic(root: Path, ref: str) -> bool:
     except StateError:
         return False
     return True
-
-

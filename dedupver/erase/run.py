@@ -1,5 +1,7 @@
-"""An erasure from plan to proof: all is built on the side and compared, then git's names move at once, then all is
-cleaned and searched. Broken off before the names move, nothing has happened; after that, the same command finishes it.
+"""An erasure from plan to proof.
+
+All is built on the side and compared, then git's names move at once, then all is cleaned and searched. Broken off
+before the names move, nothing has happened; after that `finish` goes on.
 """
 
 from __future__ import annotations
@@ -58,12 +60,8 @@ def begin(root: Path, planned: Plan, options: Options, say: Say) -> dict[str, An
     with again.rebuilt(root, planned, say) as side:
         _require_equal(side, options)
         say("searching the new versions")
-        found, left = _mentions(root, planned, side, options)
-        done = (
-            _move(root, planned, side, left)
-            if options.history
-            else _present(root, planned, side, found, left, options)
-        )
+        left = _mentions(root, planned, side, options)
+        done = _move(root, planned, side, left) if options.history else _present(root, planned, side, left, options)
     traces.settle(root)
     return done
 
@@ -109,7 +107,10 @@ def finish(root: Path, options: Options, say: Say) -> dict[str, Any]:
     _require_none(found.hits)
     left_out = [f"the remote {name} of DVC, which was not named" for name in every if name not in remotes]
     hosts = git(root, "remote").split()
-    left_out += [f"the git repository {name}: `git push --force --all {name} && git push --force --tags {name}`" for name in hosts]
+    left_out += [
+        f"the git repository {name}: `git push --force --all {name} && git push --force --tags {name}`"
+        for name in hosts
+    ]
     path = certificate.write(
         root,
         options.key,
@@ -152,13 +153,11 @@ def _move(root: Path, planned: Plan, side: Side, left: Left) -> dict[str, Any]:
     return {"versions": state["versions"], "changed": state["changed"], "undo": _undo(root)}
 
 
-def _present(
-    root: Path, planned: Plan, side: Side, found: Search, left: Left, options: Options
-) -> dict[str, Any]:
+def _present(root: Path, planned: Plan, side: Side, left: Left, options: Options) -> dict[str, Any]:
     """Commit the present version without the records, with a certificate that says what holds them still."""
     head = git(root, "rev-parse", "HEAD").strip()
     space = side.space
-    old = ", ".join(version.name for version in planned.released[planned.first :])
+    old = "the commits and tags of " + ", ".join(version.name for version in planned.released[planned.first :])
     told = [{**certificate.version(each), "new": None} for each in side.versions[-1:]]
     path = certificate.write(
         space,
@@ -168,30 +167,27 @@ def _present(
         ids=planned.ids,
         digests=planned.digests - side.shared,
         versions=told,
-        found=found,
+        found=left.found,
         looked_for=left.counted,
-        not_reached=[
-            f"the commits and tags of {old} in this repository, and their data in DVC's cache and remotes: "
-            "`dedupver erase --history` rewrites them",
-            *left.not_reached,
-        ],
+        not_reached=[f"{old}, and their data in DVC's cache and remotes, unless --history", *left.not_reached],
     )
     commit = replay.commit(root, space, replay.Released("", head), head, _message(len(planned.ids)))
     git(root, "update-ref", refs.branch(root), commit, head)
-    return {**_told(root, found, root / path.relative_to(space)), "versions": told, "changed": _changed(side)}
+    return {**_told(root, left.found, root / path.relative_to(space)), "versions": told, "changed": _changed(side)}
 
 
 @dataclass(frozen=True)
 class Left:
-    """What is looked for in the end."""
+    """What is looked for in the end, and the search of the new versions for it."""
 
+    found: Search
     needles: list[needles.Needle]
     counted: dict[str, int]
     not_reached: list[str]
 
 
-def _mentions(root: Path, planned: Plan, side: Side, options: Options) -> tuple[Search, Left]:
-    """Search the new versions; return that search, and what of the records none of them holds.
+def _mentions(root: Path, planned: Plan, side: Side, options: Options) -> Left:
+    """Search the new versions; return what of the records none of them holds.
 
     Parts that other records hold as well are not looked for.
     """
@@ -220,7 +216,7 @@ def _mentions(root: Path, planned: Plan, side: Side, options: Options) -> tuple[
     short = sorted(name for name in planned.ids if len(name.encode()) < needles.SHORTEST_ID)
     if short:
         not_reached.append(f"{len(short)} ids of fewer than {needles.SHORTEST_ID} bytes, which were not looked for")
-    return found, Left(left, counted, not_reached)
+    return Left(found, left, counted, not_reached)
 
 
 def _searched(root: Path, wanted: Iterable[needles.Needle], side: Side, commits: list[str], cache: Path) -> Search:
@@ -260,7 +256,7 @@ def _require_none(hits: Collection[Hit]) -> None:
 
 def _hits(hits: Collection[Hit]) -> list[str]:
     lines = [
-        f"  {hit.place}: {hit.name}{f' ({hit.within})' if hit.within else ''} has {hit.needle.kind} of {hit.needle.record}"
+        f"  {hit.place}: {hit.name}{f' ({hit.within})' if hit.within else ''}: {hit.needle.kind} of {hit.needle.record}"
         for hit in hits
     ]
     lines = list(dict.fromkeys(lines))

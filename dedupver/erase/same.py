@@ -1,4 +1,4 @@
-"""Whether a version without some records is else what it was: the decisions of all others, and their published bytes."""
+"""Whether a version without some records is else what it was: the decisions of all others, and published bytes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from dedupver.schema import DECISION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+
     from dedupver import params
 
     Places = Mapping[tuple[str, str], Collection[int]]
@@ -70,8 +71,12 @@ def decisions(old: pa.Table, new: pa.Table, ids: Collection[str], places: Places
     return found
 
 
-def published(
-    found: Compared, cache: Path, old: Mapping[str, str], new: Mapping[str, str], free: Mapping[str, Counter[int]],
+def published(  # noqa: PLR0913, PLR0917 - a version as it was and as it is
+    found: Compared,
+    cache: Path,
+    old: Mapping[str, str],
+    new: Mapping[str, str],
+    free: Mapping[str, Counter[int]],
     source: params.Source,
 ) -> None:
     """Compare published files (path → digest, old and new), and add to what was `found`.
