@@ -320,6 +320,23 @@ def commits_of(root: Path, *names: str) -> list[str]:
     return [git(root, "rev-parse", name).strip() for name in names]
 
 
+def test_history_before_them_stays_and_all_can_be_put_back(small: Path) -> None:
+    """Versions that never held one keep their commits; the line that is printed undoes the move."""
+    v1, v2, main = commits_of(small, "v1", "v2", "main")
+    done = run.begin(small, plan.plan(small, {NEAR}), run.Options(history=True), print)
+    assert commits_of(small, "v1", "v2^{commit}~1") == [v1, git(small, "rev-parse", "v1^{commit}").strip()]
+    assert commits_of(small, "v2")[0] != v2
+    assert [each["version"] for each in done["versions"]] == ["v2"]
+    assert not (small / "data/raw" / NEAR).exists()
+    assert check.check(small) == []
+    line = done["undo"].replace("dvc checkout", f"{sys.executable} -m dvc checkout --quiet")
+    subprocess.run(["bash", "-ec", line], cwd=small, check=True)
+    assert commits_of(small, "v1", "v2", "main") == [v1, v2, main]
+    assert git(small, "for-each-ref", refs.BACKUP) == ""
+    assert (small / "data/raw" / NEAR).exists()
+    assert json.loads(dvc(small, "status", "--json")) == {}
+
+
 def test_what_it_refuses(small: Path) -> None:
     """Nothing is changed in a state that it could not come back from, and each error says what to do."""
     with pytest.raises(DedupverError, match=r"nearest ids are 'docs/pytest\.txt'"):

@@ -69,7 +69,7 @@ def rebuilt(root: Path, planned: Plan, say: Callable[[str], None]) -> Iterator[S
         if first:
             before = released[first - 1]
             replay.check_out(space, before)
-            dvc(space, "checkout", "--force")
+            dvc(space, "checkout", "--force", "--allow-missing")
             parent = before.commit
         for version in [*released[first:], *_tip(root, released, head)]:
             _set_up(space, version, follows=parent is not None)

@@ -89,6 +89,8 @@ def _near(events: pa.Table, names: list[str], mine: Mask, index: Index, given: p
         of_kind = np.array([given.source.parts.get(n) == kind.modality for n in names], np.bool_)[part]
         ours = digests[of_kind & mine[record]]
         ours = ours[first_of_each(ours)]
+        if not len(ours):
+            continue
         pairs = list(_pairs(index, name, ours, given.match.floor.of(name)))
         holders = _holding(events, digests[of_kind], record[of_kind], [bytes(each) for p in pairs for each in p[:2]])
         threshold = np.float32(given.dedup.thresholds.of(name))

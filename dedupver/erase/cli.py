@@ -78,6 +78,8 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
         from dedupver.erase import run
 
         root = root_of(context)
+        if drop_backup and (ids or listed) and not history:
+            raise typer.BadParameter("--drop-backup goes with --history, or finishes what that began")
         names = [*(ids or []), *(listed.read_text("utf-8").split("\n") if listed else [])]
         names = [name for name in (name.strip("\r") for name in names) if name]
         options = run.Options(
@@ -96,7 +98,7 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
             if history:
                 _confirm(planned, yes_erase)
             done = run.begin(root, planned, options, _say)
-        if drop_backup and (history or not names):
+        if drop_backup:
             done |= run.finish(root, options, _say)
         if "certificate" in done and not key:
             done["key"] = options.key
@@ -164,8 +166,8 @@ def _confirm(planned: Plan, yes: int | None) -> None:
         if not sys.stdin.isatty():
             raise StateError(f"{count} records would be erased from all of history: say --yes-erase {count}")
         yes = typer.prompt(
-            f"{count} records go from {planned.released[planned.first].name} and every later version, and tags move. Type "
-            "their number",
+            f"{count} records go from {planned.released[planned.first].name} and every later version, and tags move. "
+            "Type their number",
             type=int,
             err=True,
         )
@@ -213,6 +215,8 @@ def _told(done: dict[str, Any]) -> Iterable[str]:
         yield from columns([names, *rows])
     for each in done.get("changed", ()):
         yield plain(f"{each['version']}: {each['id']} was {each['before']}, is {each['after']}")
+    for url in done.get("elsewhere", ()):
+        yield plain(f"not reached: {url}")
     if "searched" in done:
         yield from columns(
             [("searched", "objects", "bytes"), *((p, n["objects"], n["bytes"]) for p, n in done["searched"].items())]

@@ -125,7 +125,8 @@ def finish(root: Path, options: Options, say: Say) -> dict[str, Any]:
     )
     _commit(root, path, len(state["ids"]))
     shutil.rmtree(traces.journal(root))
-    return {**_told(root, found, path), "versions": state["versions"], "let_go": elsewhere}
+    said = {name: state[name] for name in ("versions", "changed", "elsewhere")}
+    return said | _told(root, found, path) | {"let_go": elsewhere}
 
 
 def _move(root: Path, planned: Plan, side: Side, left: Left) -> dict[str, Any]:
@@ -147,10 +148,11 @@ def _move(root: Path, planned: Plan, side: Side, left: Left) -> dict[str, Any]:
         "others": sorted(side.others),
         "looked_for": left.counted,
         "not_reached": left.not_reached,
+        "elsewhere": _elsewhere(side),
     }
     store.write_json(folder / STATE, state)
     refs.move(root, moves)
-    return {"versions": state["versions"], "changed": state["changed"], "undo": _undo(root)}
+    return {**{name: state[name] for name in ("versions", "changed", "elsewhere")}, "undo": _undo(root)}
 
 
 def _present(root: Path, planned: Plan, side: Side, left: Left, options: Options) -> dict[str, Any]:
@@ -173,7 +175,8 @@ def _present(root: Path, planned: Plan, side: Side, left: Left, options: Options
     )
     commit = replay.commit(root, space, replay.Released("", head), head, _message(len(planned.ids)))
     git(root, "update-ref", refs.branch(root), commit, head)
-    return {**_told(root, left.found, root / path.relative_to(space)), "versions": told, "changed": _changed(side)}
+    said = {"versions": told, "changed": _changed(side), "elsewhere": _elsewhere(side)}
+    return said | _told(root, left.found, root / path.relative_to(space))
 
 
 @dataclass(frozen=True)
@@ -209,8 +212,8 @@ def _mentions(root: Path, planned: Plan, side: Side, options: Options) -> Left:
     kinds = Counter(needle.kind for needle in left)
     counted = {kind: kinds[kind] for kind in ("id", "digest", "bytes")}
     counted |= {"held_by_others": len(side.needles) - len(wanted), "mentioned_by_others": len(met)}
-    urls = sum(len(each.urls) for each in side.versions)
-    not_reached = [f"{urls} objects elsewhere that rows named by URL"] if urls else []
+    urls = _elsewhere(side)
+    not_reached = [f"{len(urls)} objects elsewhere that rows named by URL"] if urls else []
     if met or len(wanted) < len(side.needles):
         not_reached.append("what other records hold as well, by the decision to keep these")
     short = sorted(name for name in planned.ids if len(name.encode()) < needles.SHORTEST_ID)
@@ -261,6 +264,11 @@ def _hits(hits: Collection[Hit]) -> list[str]:
     ]
     lines = list(dict.fromkeys(lines))
     return lines[:SHOWN] + ([f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])
+
+
+def _elsewhere(side: Side) -> list[str]:
+    """Return the URLs that rows which are gone named."""
+    return sorted({url for version in side.versions for url in version.urls})
 
 
 def _changed(side: Side) -> list[dict[str, Any]]:
