@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from dedupver.erase.plan import Plan
+    from dedupver.erase.run import Options
 
 # ruff: noqa: PLC0415 - `--help` need not wait for Arrow and DVC
 
@@ -75,34 +76,25 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
         ones are kept until --drop-backup, which cleans caches and remotes, searches every object and writes a
         certificate.
         """
-        from dedupver.erase import run
+        from dedupver.erase.run import Options
 
         root = root_of(context)
-        if drop_backup and (ids or listed) and not history:
+        lines = listed.read_text("utf-8").split("\n") if listed else []
+        names = [*(ids or []), *(line.removesuffix("\r") for line in lines)]
+        if drop_backup and names and not history:
             raise typer.BadParameter("--drop-backup goes with --history, or finishes what that began")
-        names = [*(ids or []), *(listed.read_text("utf-8").split("\n") if listed else [])]
-        names = [name for name in (name.strip("\r") for name in names) if name]
-        options = run.Options(
+        options = Options(
             history=history,
             drop_backup=drop_backup,
             remotes=tuple(remote or ()),
             projects=tuple(project or ()),
-            key=_key(key, root) if key else _new_key(),
+            key=_key(key, root),
             accept_changes=accept_changes,
             accept_mentions=accept_mentions,
         )
-        done: dict[str, Any] = {}
-        if names or run.pending(root) is None:
-            run.require_none_pending(root)
-            planned = _decided(root, names, with_duplicates=with_duplicates, only=only)
-            if history:
-                _confirm(planned, yes_erase)
-            done = run.begin(root, planned, options, _say)
-        if drop_backup:
-            done |= run.finish(root, options, _say)
-        if "certificate" in done and not key:
-            done["key"] = options.key
-        _print(done, as_json=as_json)
+        named = [name for name in names if name]
+        done = _erased(root, named, options, with_duplicates=with_duplicates, only=only, yes=yes_erase)
+        _print(done | ({"key": options.key} if "certificate" in done and not key else {}), as_json=as_json)
 
     @app.command(epilog="Example: dedupver erased --key ~/erasures.key")
     def erased(
@@ -115,19 +107,40 @@ def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
         Ids and contents of the version here are compared with the certificates that were made with the key. It ends
         with exit code 5 where one is there again.
         """
-        from dedupver.erase import certificate
-        from dedupver.manifest import open_manifest
-        from dedupver.plain import plain
+        _print_returned(root_of(context), key, as_json=as_json)
 
-        root = root_of(context)
-        found = certificate.returned(root, open_manifest(root / "manifest"), certificate.key_in(key, root))
-        if as_json:
-            typer.echo(json.dumps(found))
-        else:
-            for line in [plain(name) for name in found] or ["none of the erased records is here"]:
-                typer.echo(line)
-        if found:
-            raise typer.Exit(5)
+
+def _erased(  # noqa: PLR0913 - what was asked for, and how it was decided
+    root: Path, names: list[str], options: Options, *, with_duplicates: bool, only: bool, yes: int | None
+) -> dict[str, Any]:
+    from dedupver.erase import run
+
+    done: dict[str, Any] = {}
+    if names or run.pending(root) is None:
+        run.require_none_pending(root)
+        planned = _decided(root, names, with_duplicates=with_duplicates, only=only)
+        if options.history:
+            _confirm(planned, yes)
+        done = run.begin(root, planned, options, _say)
+    return done | (run.finish(root, options, _say) if options.drop_backup else {})
+
+
+def _print_returned(root: Path, key: Path, *, as_json: bool) -> None:
+    from dedupver.erase import certificate
+    from dedupver.manifest import open_manifest
+    from dedupver.plain import plain
+    from dedupver.schema import StateError
+
+    if not key.is_file():
+        raise StateError(f"{key} is missing: name the file with the key that the erasures were certified with")
+    found = certificate.returned(root, open_manifest(root / "manifest"), certificate.key_in(key, root))
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        for line in [plain(name) for name in found] or ["none of the erased records is here"]:
+            typer.echo(line)
+    if found:
+        raise typer.Exit(5)
 
 
 def _decided(root: Path, names: list[str], *, with_duplicates: bool, only: bool) -> Plan:
@@ -234,16 +247,10 @@ def _told(done: dict[str, Any]) -> Iterable[str]:
         yield "  dedupver erase --drop-backup"
 
 
-def _key(path: Path, root: Path) -> str:
+def _key(path: Path | None, root: Path) -> str:
     from dedupver.erase import certificate
 
-    return certificate.key_in(path, root)
-
-
-def _new_key() -> str:
-    from dedupver.erase import certificate
-
-    return certificate.new_key()
+    return certificate.key_in(path, root) if path else certificate.new_key()
 
 
 def _say(line: str) -> None:
