@@ -345,11 +345,16 @@ def test_what_it_refuses(small: Path) -> None:
         run.finish(small, run.Options(), print)
     with pytest.raises(StateError, match="must not stay with what it hides"):
         certificate.key_in(small / "key", small)
-    (small / "reviews.csv").write_text("left,right,label\n")
+    with pytest.raises(StateError, match="something was committed while"):
+        run._require_untouched(small, again.Side(head="0" * 40))
+    (small / ".dvc/tmp/erasure").mkdir()
+    (small / ".dvc/tmp/erasure/settled").touch()
     with (small / "reviews.csv").open("a") as file:
         file.write("a,b,same\n")
     with pytest.raises(StateError, match=r"`dvc repro`|reviews\.csv has changes"):
         plan.plan(small, {KEPT})
+    with pytest.raises(StateError, match=r"reviews\.csv has changes"):
+        run._settle_once(small)
     git(small, "checkout", "--quiet", "reviews.csv")
     git(small, "checkout", "--quiet", "--detach")
     with pytest.raises(StateError, match="git switch"):

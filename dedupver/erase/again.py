@@ -50,6 +50,7 @@ class Side:
     needles: dict[Needle, None] = field(default_factory=dict)
     shared: set[bytes] = field(default_factory=set)  # digests of parts that records which stay hold too
     others: set[str] = field(default_factory=set)  # ids and paths of such records that an erased id is a piece of
+    head: str = ""  # what was checked out
     tip: str = ""
     space: Path = Path()  # the worktree, which holds the last of them
 
@@ -62,8 +63,7 @@ def rebuilt(root: Path, planned: Plan, say: Callable[[str], None]) -> Iterator[S
     SourceError for raw data that can't be written again.
     """
     ids, released, first = planned.ids, planned.released, planned.first
-    side, cache = Side(), objects.cache_of(root)
-    head = git(root, "rev-parse", "HEAD").strip()
+    side, cache = Side(head=git(root, "rev-parse", "HEAD").strip()), objects.cache_of(root)
     with replay.worktree(root) as space:
         parent = None
         if first:
@@ -71,7 +71,7 @@ def rebuilt(root: Path, planned: Plan, say: Callable[[str], None]) -> Iterator[S
             replay.check_out(space, before)
             dvc(space, "checkout", "--force", "--allow-missing")
             parent = before.commit
-        for version in [*released[first:], *_tip(root, released, head)]:
+        for version in [*released[first:], *_tip(root, released, side.head)]:
             _set_up(space, version, follows=parent is not None)
             old = _live(space, version)
             found = _without(space, old, ids, side)

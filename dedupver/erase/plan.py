@@ -106,6 +106,11 @@ def require_clean(root: Path) -> None:
     """Raise StateError unless the present version is built and committed, and no file that git knows has changes."""
     state.require_released(root)
     refs.branch(root)
+    require_committed(root)
+
+
+def require_committed(root: Path) -> None:
+    """Raise StateError where a file that git knows has changes."""
     changed = git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
     if changed:
         raise StateError(f"{changed[0][3:]} has changes that are not committed: run `git commit` or `git stash` first")

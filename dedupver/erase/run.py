@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dedupver import replay, repository, store
-from dedupver.erase import again, certificate, needles, objects, refs, traces
+from dedupver.erase import again, certificate, needles, objects, plan, refs, traces
 from dedupver.erase.search import Search
 from dedupver.repository import git
 from dedupver.schema import IntegrityError, StateError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STATE = "erasure.json"
 UNDO = "undo"
+SETTLED = "settled"
 SHOWN = 20
 
 
@@ -61,9 +62,19 @@ def begin(root: Path, planned: Plan, options: Options, say: Say) -> dict[str, An
         _require_equal(side, options)
         say("searching the new versions")
         left = _mentions(root, planned, side, options)
+        _require_untouched(root, side)
         done = _move(root, planned, side, left) if options.history else _present(root, planned, side, left, options)
     traces.settle(root)
+    if options.history:
+        (traces.journal(root) / SETTLED).touch()
     return done
+
+
+def _require_untouched(root: Path, side: Side) -> None:
+    """Refuse where something was changed or committed meanwhile: it would be lost."""
+    plan.require_clean(root)
+    if git(root, "rev-parse", "HEAD").strip() != side.head:
+        raise StateError("something was committed while the versions were built again: run the same command again")
 
 
 def require_none_pending(root: Path) -> None:
@@ -97,7 +108,7 @@ def finish(root: Path, options: Options, say: Say) -> dict[str, Any]:
     remotes = list(options.remotes or every)
     if unknown := {*remotes} - {*every}:
         raise StateError(f"DVC knows no remote {min(unknown)!r}: `dvc remote list` names {', '.join(every) or 'none'}")
-    traces.settle(root)
+    _settle_once(root)
     say("pushing the new versions")
     traces.push(root, remotes)
     say("removing experiments, old data and old commits")
@@ -127,6 +138,16 @@ def finish(root: Path, options: Options, say: Say) -> dict[str, Any]:
     shutil.rmtree(traces.journal(root))
     said = {name: state[name] for name in ("versions", "changed", "elsewhere")}
     return said | _told(root, found, path) | {"let_go": elsewhere}
+
+
+def _settle_once(root: Path) -> None:
+    """Turn the workspace into the new version where that was not reached; later, leave nobody's work in danger."""
+    mark = traces.journal(root) / SETTLED
+    if mark.exists():
+        plan.require_committed(root)
+        return
+    traces.settle(root)
+    mark.touch()
 
 
 def _move(root: Path, planned: Plan, side: Side, left: Left) -> dict[str, Any]:
