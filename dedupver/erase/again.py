@@ -50,6 +50,7 @@ class Side:
     needles: dict[Needle, None] = field(default_factory=dict)
     shared: set[bytes] = field(default_factory=set)  # digests of parts that records which stay hold too
     others: set[str] = field(default_factory=set)  # ids and paths of such records that an erased id is a piece of
+    closed: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     head: str = ""  # what was checked out
     tip: str = ""
     space: Path = Path()  # the worktree, which holds the last of them
@@ -217,7 +218,7 @@ def _compared(  # noqa: PLR0913, PLR0917 - a version as it was and as it is
     given = params.load(space / "params.yaml")
     now = manifest.open_manifest(space / "manifest").live()
     append = given.source.mode == "append"
-    compared = same.decisions(old, now, ids, _places(old, ids, append=append))
+    compared = same.decisions(old, now, ids, closed)
     free = same.free_of(old, now, compared, ids, append=append)
     was, becomes = (
         objects.listing(cache, objects.outputs(root, commit)[same.CLEAN]) for commit in (version.commit, new)
@@ -227,13 +228,13 @@ def _compared(  # noqa: PLR0913, PLR0917 - a version as it was and as it is
     return Rebuilt(version.name, version.commit, new, len(found.ids), before, after, compared, found.urls)
 
 
-def _places(old: pa.Table, ids: Collection[str], *, append: bool) -> dict[tuple[str, str], set[int]]:
-    """Return the rows that close up, by the batch, where there are several, and the path."""
-    places: dict[tuple[str, str], set[int]] = {}
-    for row in old.filter(pc.is_in(old["id"], _array(ids))).select(["version", "path", "row"]).to_pylist():
-        if row["row"] >= 0:
-            places.setdefault((row["version"] if append else "", row["path"]), set()).add(row["row"])
-    return places
+def _closed(given: params.Params, found: _Found, side: Side) -> dict[tuple[str, str], set[int]]:
+    """Return the rows that close up, by the batch, where there are several, and the path: of all batches so far."""
+    append = given.source.mode == "append"
+    batch = given.version.name if append else ""
+    now = {(batch, path): {row for row in rows if row >= 0} for path, rows in found.places.items()}
+    side.closed = (side.closed if append else {}) | now
+    return side.closed
 
 
 def _stays(space: Path, side: Side, ids: Collection[str], known: Collection[bytes]) -> None:
