@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dedupver import __version__
+from dedupver.erase.cli import erase, erased
 from dedupver.review.cli import app as review
-from dedupver.erase.cli import add_to as add_erasure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -394,6 +394,8 @@ def gates(context: typer.Context, as_json: Json = False) -> None:
 
 
 app.add_typer(review, name="review")
+app.command(epilog="Example: dedupver erase photos/0042.jpg --with-duplicates --history")(erase)
+app.command(epilog="Example: dedupver erased --key ~/erasures.key")(erased)
 
 
 @app.command(epilog="Example: dedupver blocks old.tar new.tar photos/")
@@ -468,6 +470,3 @@ def _answer(value: object, lines: Iterable[str], *, as_json: bool) -> None:
         typer.echo(json.dumps(value, indent=1, sort_keys=True))
         return
     _say(lines, err=False)
-
-
-add_erasure(app, _root)

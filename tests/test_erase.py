@@ -120,7 +120,7 @@ def commits(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def erased(_empty_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Erase from a repository of three versions, killed before git's names move, killed after it, then finished."""
+    """Erase from a repository of three versions, killed when git's names have moved, then finished."""
     root = erasable.make(_empty_repository, tmp_path_factory.mktemp("erase"))
     told = SimpleNamespace(root=root, key=root.parent / "key", before=hits(root), commits=commits(root))
     told.live = {}
@@ -130,12 +130,10 @@ def erased(_empty_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
     told.exps = git(root, "for-each-ref", "refs/exps")
     names = ("erase", *ERASED, "--with-duplicates", "--history", "--yes-erase", str(len(ERASED + DUPLICATES)))
     told.undecided = command(root, *(word for word in names if word != "--with-duplicates"))
-    told.first = command(root, "before", *names, script=KILLED)
-    told.after_first = commits(root), git(root, "status", "--porcelain"), git(root, "for-each-ref", refs.BACKUP)
-    told.second = command(root, "after", *names, script=KILLED)
-    told.after_second = commits(root), git(root, "for-each-ref", "--format=%(refname)", refs.BACKUP).split()
+    told.killed = command(root, "after", *names, script=KILLED)
+    told.after_kill = commits(root), git(root, "for-each-ref", "--format=%(refname)", refs.BACKUP).split()
     told.again = command(root, *names)
-    told.third = command(root, "erase", "--drop-backup", "--key", str(told.key), "--json")
+    told.finished = command(root, "erase", "--drop-backup", "--key", str(told.key), "--json")
     return told
 
 
@@ -157,21 +155,15 @@ def test_duplicates_are_listed_and_must_be_decided_on(erased: SimpleNamespace) -
         assert name in done.stderr
 
 
-def test_killed_before_the_names_move_nothing_has_happened(erased: SimpleNamespace) -> None:
-    """Not to git's names, not to the workspace."""
-    assert erased.first.returncode == -signal.SIGKILL, erased.first.stderr
-    assert erased.after_first == (erased.commits, "", "")
-
-
-def test_killed_after_it_all_names_have_moved_and_a_rerun_finishes(erased: SimpleNamespace) -> None:
+def test_killed_after_the_names_moved_a_rerun_finishes(erased: SimpleNamespace) -> None:
     """One transaction moved the branch and the tags, with a backup of each; another erasure has to wait."""
-    assert erased.second.returncode == -signal.SIGKILL, erased.second.stderr
-    now, backups = erased.after_second
+    assert erased.killed.returncode == -signal.SIGKILL, erased.killed.stderr
+    now, backups = erased.after_kill
     assert not set(now.values()) & set(erased.commits.values())
     assert [ref.removeprefix(refs.BACKUP) for ref in backups] == ["heads/main", *(f"tags/{tag}" for tag in TAGS)]
     assert erased.again.returncode == 6
     assert "dedupver erase --drop-backup" in erased.again.stderr
-    assert erased.third.returncode == 0, erased.third.stderr
+    assert erased.finished.returncode == 0, erased.finished.stderr
 
 
 def test_nothing_of_them_is_anywhere(erased: SimpleNamespace) -> None:
@@ -181,7 +173,7 @@ def test_nothing_of_them_is_anywhere(erased: SimpleNamespace) -> None:
 
 def test_what_it_says_is_what_is_there(erased: SimpleNamespace) -> None:
     """The certificate is committed, counts every object, and has no word of the erased."""
-    told = json.loads(erased.third.stdout)
+    told = json.loads(erased.finished.stdout)
     path = erased.root / told["certificate"]
     stated = json.loads(path.read_text())
     assert stated["hits"] == 0
@@ -321,8 +313,16 @@ def commits_of(root: Path, *names: str) -> list[str]:
 
 
 def test_history_before_them_stays_and_all_can_be_put_back(small: Path) -> None:
-    """Versions that never held one keep their commits; the line that is printed undoes the move."""
+    """Versions that never held one keep their commits; the line that is printed undoes the move.
+
+    Killed before the names move, nothing has happened: not to git's names, not to the workspace.
+    """
     v1, v2, main = commits_of(small, "v1", "v2", "main")
+    asked = ("erase", NEAR, "--only", "--history", "--yes-erase", "1")
+    killed = command(small, "before", *asked, script=KILLED)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert commits_of(small, "v1", "v2", "main") == [v1, v2, main]
+    assert git(small, "status", "--porcelain") + git(small, "for-each-ref", refs.BACKUP) == ""
     done = run.begin(small, plan.plan(small, {NEAR}), run.Options(history=True), print)
     assert commits_of(small, "v1", "v2^{commit}~1") == [v1, git(small, "rev-parse", "v1^{commit}").strip()]
     assert commits_of(small, "v2")[0] != v2

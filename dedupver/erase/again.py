@@ -110,9 +110,10 @@ def _live(space: Path, version: Released) -> pa.Table:
 
 @dataclass
 class _Found:
-    places: dict[str, set[int]]  # in the version's own raw data
+    places: dict[str, set[int]]  # in the version's own raw data: path → rows, -1 for a file
     ids: set[str]
     urls: list[str]
+    closed: dict[tuple[str, str], set[int]] = field(default_factory=dict)  # batch, path → rows that the others close up
 
 
 def _without(space: Path, old: pa.Table, ids: Collection[str], side: Side) -> _Found:
@@ -136,6 +137,7 @@ def _without(space: Path, old: pa.Table, ids: Collection[str], side: Side) -> _F
     if located:
         taken = raw.remove(source, given.source, found.places, named)
         _track(space, given.source.path, [*taken.deleted, *taken.rewritten])
+    found.closed = _closed(given, found, side)
     _drop_reviews(space / given.dedup.reviews, ids)
     return found
 
@@ -218,7 +220,7 @@ def _compared(  # noqa: PLR0913, PLR0917 - a version as it was and as it is
     given = params.load(space / "params.yaml")
     now = manifest.open_manifest(space / "manifest").live()
     append = given.source.mode == "append"
-    compared = same.decisions(old, now, ids, closed)
+    compared = same.decisions(old, now, ids, found.closed)
     free = same.free_of(old, now, compared, ids, append=append)
     was, becomes = (
         objects.listing(cache, objects.outputs(root, commit)[same.CLEAN]) for commit in (version.commit, new)

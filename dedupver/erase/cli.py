@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from dedupver.erase.plan import Plan
     from dedupver.erase.run import Options
@@ -20,94 +20,89 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def add_to(app: typer.Typer, root_of: Callable[[typer.Context], Path]) -> None:
-    """Add the commands to the command line; `root_of` finds the project."""
+def erase(  # noqa: PLR0913, PLR0917 - what can be said of an erasure
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The records' ids.")] = None,
+    listed: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="Ids, one a line.")] = None,
+    with_duplicates: Annotated[
+        bool, typer.Option("--with-duplicates", help="Erase the duplicates that are listed as well.")
+    ] = False,
+    only: Annotated[bool, typer.Option("--only", help="Erase the records named and leave their duplicates.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Rewrite earlier versions too, and move the tags.")
+    ] = False,
+    yes_erase: Annotated[
+        int | None, typer.Option("--yes-erase", metavar="N", help="Confirm that N records are erased from history.")
+    ] = None,
+    drop_backup: Annotated[
+        bool,
+        typer.Option(
+            "--drop-backup",
+            help="Remove what history was, clean caches and remotes, and prove it. It can't be undone.",
+        ),
+    ] = False,
+    remote: Annotated[
+        list[str] | None,
+        typer.Option("--remote", metavar="NAME", help="A remote of DVC's to clean and search; by default all."),
+    ] = None,
+    project: Annotated[
+        list[Path] | None,
+        typer.Option("--project", metavar="DIR", help="Another project that uses the same cache or remotes."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="The key of the certificate's hashes, outside of the repository."),
+    ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on though other records are judged otherwise.")
+    ] = False,
+    accept_mentions: Annotated[
+        bool, typer.Option("--accept-mentions", help="Go on though what stays holds some of it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase records, and prove that they are gone.
 
-    @app.command(epilog="Example: dedupver erase photos/0042.jpg --with-duplicates --history")
-    def erase(  # noqa: PLR0913, PLR0917 - what can be said of an erasure
-        context: typer.Context,
-        ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The records' ids.")] = None,
-        listed: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="Ids, one a line.")] = None,
-        with_duplicates: Annotated[
-            bool, typer.Option("--with-duplicates", help="Erase the duplicates that are listed as well.")
-        ] = False,
-        only: Annotated[
-            bool, typer.Option("--only", help="Erase the records named and leave their duplicates.")
-        ] = False,
-        history: Annotated[
-            bool, typer.Option("--history", help="Rewrite earlier versions too, and move the tags.")
-        ] = False,
-        yes_erase: Annotated[
-            int | None, typer.Option("--yes-erase", metavar="N", help="Confirm that N records are erased from history.")
-        ] = None,
-        drop_backup: Annotated[
-            bool,
-            typer.Option(
-                "--drop-backup",
-                help="Remove what history was, clean caches and remotes, and prove it. It can't be undone.",
-            ),
-        ] = False,
-        remote: Annotated[
-            list[str] | None,
-            typer.Option("--remote", metavar="NAME", help="A remote of DVC's to clean and search; by default all."),
-        ] = None,
-        project: Annotated[
-            list[Path] | None,
-            typer.Option("--project", metavar="DIR", help="Another project that uses the same cache or remotes."),
-        ] = None,
-        key: Annotated[
-            Path | None,
-            typer.Option(
-                "--key", metavar="FILE", help="The key of the certificate's hashes, outside of the repository."
-            ),
-        ] = None,
-        accept_changes: Annotated[
-            bool, typer.Option("--accept-changes", help="Go on though other records are judged otherwise.")
-        ] = False,
-        accept_mentions: Annotated[
-            bool, typer.Option("--accept-mentions", help="Go on though what stays holds some of it.")
-        ] = False,
-        as_json: Json = False,
-    ) -> None:
-        """Erase records, and prove that they are gone.
+    Their duplicates, also those dropped, are listed first, to be decided on with them. Without --history the
+    present version is built again without them, on one commit more. With it every version is; tags move, the old
+    ones are kept until --drop-backup, which cleans caches and remotes, searches every object and writes a
+    certificate.
+    """
+    from dedupver.erase.run import Options
+    from dedupver.repository import dataset
 
-        Their duplicates, also those dropped, are listed first, to be decided on with them. Without --history the
-        present version is built again without them, on one commit more. With it every version is; tags move, the old
-        ones are kept until --drop-backup, which cleans caches and remotes, searches every object and writes a
-        certificate.
-        """
-        from dedupver.erase.run import Options
+    root = dataset(context.obj)
+    lines = listed.read_text("utf-8").split("\n") if listed else []
+    names = [*(ids or []), *(line.removesuffix("\r") for line in lines)]
+    if drop_backup and names and not history:
+        raise typer.BadParameter("--drop-backup goes with --history, or finishes what that began")
+    options = Options(
+        history=history,
+        drop_backup=drop_backup,
+        remotes=tuple(remote or ()),
+        projects=tuple(project or ()),
+        key=_key(key, root),
+        accept_changes=accept_changes,
+        accept_mentions=accept_mentions,
+    )
+    named = [name for name in names if name]
+    done = _erased(root, named, options, with_duplicates=with_duplicates, only=only, yes=yes_erase)
+    _print(done | ({"key": options.key} if "certificate" in done and not key else {}), as_json=as_json)
 
-        root = root_of(context)
-        lines = listed.read_text("utf-8").split("\n") if listed else []
-        names = [*(ids or []), *(line.removesuffix("\r") for line in lines)]
-        if drop_backup and names and not history:
-            raise typer.BadParameter("--drop-backup goes with --history, or finishes what that began")
-        options = Options(
-            history=history,
-            drop_backup=drop_backup,
-            remotes=tuple(remote or ()),
-            projects=tuple(project or ()),
-            key=_key(key, root),
-            accept_changes=accept_changes,
-            accept_mentions=accept_mentions,
-        )
-        named = [name for name in names if name]
-        done = _erased(root, named, options, with_duplicates=with_duplicates, only=only, yes=yes_erase)
-        _print(done | ({"key": options.key} if "certificate" in done and not key else {}), as_json=as_json)
 
-    @app.command(epilog="Example: dedupver erased --key ~/erasures.key")
-    def erased(
-        context: typer.Context,
-        key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The key of the certificates' hashes.")],
-        as_json: Json = False,
-    ) -> None:
-        """Show which erased records have come back.
+def erased(
+    context: typer.Context,
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The key of the certificates' hashes.")],
+    as_json: Json = False,
+) -> None:
+    """Show which erased records have come back.
 
-        Ids and contents of the version here are compared with the certificates that were made with the key. It ends
-        with exit code 5 where one is there again.
-        """
-        _print_returned(root_of(context), key, as_json=as_json)
+    Ids and contents of the version here are compared with the certificates that were made with the key. It ends
+    with exit code 5 where one is there again.
+    """
+    from dedupver.repository import dataset
+
+    _print_returned(dataset(context.obj), key, as_json=as_json)
 
 
 def _erased(  # noqa: PLR0913 - what was asked for, and how it was decided

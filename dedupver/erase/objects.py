@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import posixpath
@@ -24,6 +25,7 @@ HASH: Final = 32
 """Hex digits of an object's name."""
 
 
+@functools.cache
 def cache_of(root: Path) -> Path:
     """Return the folder of DVC's cache."""
     return Path(dvc(root, "cache", "dir").strip())
