@@ -450,6 +450,16 @@ def test_only_a_cluster_may_change() -> None:
     assert [each["id"] for each in compared(old, new[:2], {"x": 0}).others] == ["u"]
 
 
+def test_a_record_that_goes_over_to_another_split_is_told() -> None:
+    """A model that was tested on it may have been trained without it; those judged again are new to their split."""
+    found = same.Compared(changed=[{"id": "y"}])
+    same.splits(
+        found, {"a": "train", "b": "test", "y": "train"}, {"a": "train", "b": "train", "y": "test", "z": "test"}
+    )
+    assert found.splits == 1
+    assert found.others == [{"id": "b", "before": "in test", "after": "in train"}]
+
+
 def test_more_changes_than_expected_stop_it(tmp_path: Path) -> None:
     """Before anything is moved, unless they are accepted."""
     found = same.Compared(others=[{"id": "u", "before": "keep", "after": "drop"}], odd=["u.txt"])

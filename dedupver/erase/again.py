@@ -57,7 +57,7 @@ class Side:
 
 
 @contextlib.contextmanager
-def rebuilt(root: Path, planned: Plan, say: Callable[[str], None]) -> Iterator[Side]:
+def aside(root: Path, planned: Plan, say: Callable[[str], None]) -> Iterator[Side]:
     """Build every version from the first that held one of the records on without them, and give what came of it.
 
     Nothing but new objects in git and in DVC's cache is written. Raises StateError where a version can't be built,
@@ -75,10 +75,13 @@ def rebuilt(root: Path, planned: Plan, say: Callable[[str], None]) -> Iterator[S
         for version in [*released[first:], *_tip(root, released, side.head)]:
             _set_up(space, version, follows=parent is not None)
             old = _live(space, version)
+            splits = same.assigned(space / "splits")
             found = _without(space, old, ids, side)
             replay.build(space, version)
             parent = replay.commit(root, space, version, parent, redacted(replay.message_of(root, version.commit), ids))
-            side.versions.append(_compared(root, space, cache, version, parent, old, ids, found))
+            rebuilt = _compared(root, space, cache, version, parent, old, ids, found)
+            same.splits(rebuilt.compared, splits, same.assigned(space / "splits"))
+            side.versions.append(rebuilt)
             _stays(space, side, ids, planned.digests)
             say(f"rebuilt {version.name}")
         side.tip, side.space = str(parent), space

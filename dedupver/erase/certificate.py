@@ -111,6 +111,7 @@ def version(each: Rebuilt) -> dict[str, Any]:
         "decided_alike": compared.equal,
         "judged_again": len(compared.changed),
         "others_that_differ": len(compared.others),
+        "splits_alike": compared.splits,
         "files_alike": compared.files,
         "rows_alike": compared.rows,
         "files_that_differ_otherwise": len(compared.odd),

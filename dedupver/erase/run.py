@@ -58,7 +58,7 @@ def begin(root: Path, planned: Plan, options: Options, say: Say) -> dict[str, An
     if options.history:
         commits = {version.commit for version in planned.released}
         refs.require_free(root, commits, refs.first_of(root, before))
-    with again.rebuilt(root, planned, say) as side:
+    with again.aside(root, planned, say) as side:
         _require_equal(side, options)
         say("searching the new versions")
         left = _mentions(root, planned, side, options)

@@ -39,6 +39,7 @@ class Compared:
     equal: int = 0  # records that are decided as they were, in every column
     changed: list[dict[str, Any]] = field(default_factory=list)  # id, before, after: of a cluster with an erased one
     others: list[dict[str, Any]] = field(default_factory=list)  # the same, of other records: there should be none
+    splits: int = 0  # records that are in the split that they were in
     files: int = 0  # published files that are equal byte for byte
     rows: int = 0  # rows of other published files that are
     odd: list[str] = field(default_factory=list)  # published files that differ in more than they should
@@ -69,6 +70,22 @@ def decisions(old: pa.Table, new: pa.Table, ids: Collection[str], places: Places
         told = {"id": name, "before": _said(before), "after": _said(after)}
         (found.changed if name in explained and before and after else found.others).append(told)
     return found
+
+
+def splits(found: Compared, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Compare in which split each record is (id → split), and add to what was `found`; new clusters are free."""
+    free = {each["id"] for each in found.changed}
+    for name in sorted((old.keys() & new.keys()) - free):
+        if old[name] == new[name]:
+            found.splits += 1
+        else:
+            found.others.append({"id": name, "before": f"in {old[name]}", "after": f"in {new[name]}"})
+
+
+def assigned(folder: Path) -> dict[str, str]:
+    """Return the split of each record, by id; nothing where a version has no splits."""
+    tables = (pq.read_table(path, columns=["id", "split"]) for path in sorted(folder.glob("*.parquet")))
+    return {name: split for t in tables for name, split in zip(*(c.to_pylist() for c in t.columns), strict=True)}
 
 
 def published(  # noqa: PLR0913, PLR0917 - a version as it was and as it is
