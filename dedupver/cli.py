@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dedupver import __version__
+from dedupver.erase.cli import erase, erased
 from dedupver.review.cli import app as review
 
 if TYPE_CHECKING:
@@ -496,6 +497,8 @@ def gates(context: typer.Context, as_json: Json = False) -> None:
 
 
 app.add_typer(review, name="review")
+app.command(epilog="Example: dedupver erase photos/0042.jpg --with-duplicates --history")(erase)
+app.command(epilog="Example: dedupver erased --key ~/erasures.key")(erased)
 
 
 @app.command(epilog="Example: dedupver blocks old.tar new.tar photos/")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
-import dataclasses
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -15,10 +13,11 @@ from dedupver import records, store
 from dedupver.fingerprint.normal import normalize
 from dedupver.fingerprint.passages import passages
 from dedupver.fingerprint.strings import Strings
+from dedupver.records.plan import holding
 from dedupver.schema import SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dedupver import params
@@ -86,31 +85,13 @@ def _read(
     root: Path, source: params.Source, plan: Iterable[records.Task], wanted: Mapping[tuple[str, int], str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the parts of the records at some places (path, row) that are there."""
-    for task in _tasks(plan, wanted):
+    for task in holding(plan, wanted):
         for batch in records.read(root, task, source):
             places = zip(batch["path"].to_pylist(), batch["row"].to_pylist(), strict=True)
             for at, place in enumerate(places):
                 if place in wanted:
                     parts = {name: batch[name][at].as_py() for name in source.parts}
                     yield wanted[place], {name: data for name, data in parts.items() if data is not None}
-
-
-def _tasks(plan: Iterable[records.Task], wanted: Collection[tuple[str, int]]) -> Iterator[records.Task]:
-    """Yield what of a plan is to be read: some files, and the chunks of tables that hold a row."""
-    rows: dict[str, list[int]] = {}
-    for path, row in wanted:
-        rows.setdefault(path, []).append(row)
-    tables: dict[str, list[records.Task]] = {}
-    for task in plan:
-        if task.format == "file":
-            samples = tuple(sample for sample in task.samples if sample.path in rows)
-            if samples:
-                yield dataclasses.replace(task, samples=samples, paths=tuple(sample.path for sample in samples))
-        elif task.paths[0] in rows:
-            tables.setdefault(task.paths[0], []).append(task)
-    for path, tasks in tables.items():
-        firsts = [task.first_row for task in tasks]
-        yield from (tasks[at] for at in sorted({max(bisect.bisect(firsts, row) - 1, 0) for row in rows[path]}))
 
 
 def _preview(what: str, content: bytes, parts: Mapping[str, bytes], source: params.Source) -> str | None:

@@ -105,7 +105,7 @@ class _Folder:
             self._arrow[path] = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
         table = Table(self._root, path, self._source)
         count = 0
-        for block in _WRITE.get(str(kind), _write_lines)(table, kind, place, rows):
+        for block in write_table(table, kind, place, rows):
             count += len(block)
             for row in block.naming():
                 for named in _paths(table, row):
@@ -135,6 +135,11 @@ def _by_path(kept: pa.Table) -> Iterator[tuple[str, Rows]]:
     edges = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), kept.num_rows]
     for begin, end in itertools.pairwise(edges):
         yield kept["path"][begin].as_py(), rows[begin:end]
+
+
+def write_table(table: Table, kind: str | None, place: Path, rows: Rows) -> Iterator[Block]:
+    """Write some rows of a table, ascending, in the form that it has; yield them."""
+    return _WRITE.get(str(kind), _write_lines)(table, kind, place, rows)
 
 
 def _write_lines(table: Table, kind: str | None, place: Path, rows: Rows) -> Iterator[Block]:
@@ -170,7 +175,7 @@ def _paths(table: Table, row: Row) -> Iterator[str]:
 def _write_arrow(table: Table, _: str | None, place: Path, rows: Rows) -> Iterator[Block]:
     """Write the kept rows with the form, schema, metadata and compression of the source; yield them."""
     with arrow.writer_like(table.file, place) as writer:
-        for batch in arrow.kept(table.file, rows):
+        for batch in arrow.compacted(table.file, arrow.kept(table.file, rows)):
             writer.write_batch(batch)
             yield parquet.Batch(table, batch)
 
@@ -184,7 +189,7 @@ def _write_parquet(table: Table, _: str | None, place: Path, rows: Rows) -> Iter
         contextlib.closing(store.ahead(_groups(_kept_batches(file, rows)))) as groups,
     ):
         for held in groups:
-            writer.write_table(pa.Table.from_batches(held))
+            writer.write_table(values.compacted(pa.Table.from_batches(held)))
             yield from (parquet.Batch(table, batch) for batch in held)
 
 

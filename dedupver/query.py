@@ -103,7 +103,7 @@ def explain(log: Log, name: str) -> Explanation:
             change = _event(history[-1] if history else None, row)
             history.append({**row, "written": version, "job": jobs.get(version), "change": change})
     if not history:
-        raise DedupverError(_unknown(log, name))
+        raise DedupverError(unknown(log, name))
     decision = history[-1]
     represents = _represented(log, name) if decision["action"] == "keep" else []
     return Explanation(decision, history, _chain(log, decision), represents, _remedies(decision, log.header))
@@ -245,7 +245,8 @@ def _chain(log: Log, decision: dict[str, Any]) -> list[dict[str, Any]]:
     return chain
 
 
-def _unknown(log: Log, name: str) -> str:
+def unknown(log: Log, name: str) -> str:
+    """Return that no record has this name, and the nearest that one has."""
     ids = pc.unique(log.events(["id"])["id"])
     near = difflib.get_close_matches(name, _alike(ids, name), n=3, cutoff=0.6)
     near = near or ids.filter(pc.match_substring(ids, name)).slice(0, 3).to_pylist()

@@ -6,6 +6,7 @@ With the same params DVC finds every stage unchanged; with others the branch sho
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -45,10 +46,13 @@ def replay(root: Path, branch: str, set_params: Mapping[str, str] | None = None)
     overrides = _parsed(set_params or {})
     released = history(root)
     _check_branch(root, branch)
-    with _worktree(root) as space:
+    with worktree(root) as space:
         results: list[dict[str, Any]] = []
         for version in released:
-            results.append(_again(root, space, version, overrides, results[-1]["commit"] if results else None))
+            set_up(space, version, overrides, follows=bool(results))
+            built = build(space, version)
+            parent = results[-1]["commit"] if results else None
+            results.append({"version": version.name, "commit": commit(root, space, version, parent), **built})
     git(root, "branch", branch, results[-1]["commit"])
     return results
 
@@ -109,10 +113,11 @@ def _check_branch(root: Path, branch: str) -> None:
 
 
 @contextlib.contextmanager
-def _worktree(root: Path) -> Iterator[Path]:
+def worktree(root: Path) -> Iterator[Path]:
     """Give the project in a worktree of git's that shares the cache; it lies on the cache's file system, for links."""
     (root / ".dvc" / "tmp").mkdir(exist_ok=True)
-    tree = Path(tempfile.mkdtemp(prefix="replay-", dir=root / ".dvc" / "tmp")) / "tree"
+    sweep(root)
+    tree = Path(tempfile.mkdtemp(prefix=f"replay-{os.getpid()}-", dir=root / ".dvc" / "tmp")) / "tree"
     try:
         git(root, "worktree", "add", "--detach", str(tree), "HEAD")
         space = tree / git(root, "rev-parse", "--show-prefix").strip()
@@ -125,44 +130,60 @@ def _worktree(root: Path) -> Iterator[Path]:
         git(root, "worktree", "prune")
 
 
-def _again(
-    root: Path, space: Path, version: Released, overrides: Mapping[str, object], parent: str | None
-) -> dict[str, Any]:
-    """Build one version in the worktree, which holds the one before it, and commit it."""
-    try:
-        _set_up(space, version, overrides, first=parent is None)
-        said = dvc(space, "repro")
-    except StateError as error:
-        raise StateError(f"{version.name} can't be replayed (does `dvc pull --all-tags` help?): {error}") from error
-    metrics = space / "metrics" / "dedup.json"
-    counts = store.read_json(metrics) if metrics.is_file() else {}
-    return {
-        "version": version.name,
-        "commit": _commit(root, space, version, parent),
-        "ran": RAN.findall(said),
-        "kept": counts.get("kept"),
-        "dropped": counts.get("dropped"),
-    }
+def sweep(root: Path) -> None:
+    """Remove what replays left whose process was killed."""
+    for left in (root / ".dvc" / "tmp").glob("replay-*-*"):
+        owner = left.name.split("-")[1]
+        if not (owner.isdecimal() and Path(f"/proc/{owner}").exists()):
+            shutil.rmtree(left)
+    git(root, "worktree", "prune")
 
 
-def _set_up(space: Path, version: Released, overrides: Mapping[str, object], *, first: bool) -> None:
-    """Turn the worktree into the version's inputs, with today's pipeline and the base just replayed."""
+def set_up(space: Path, version: Released, overrides: Mapping[str, object], *, follows: bool) -> None:
+    """Turn the worktree into the version's inputs, with today's pipeline.
+
+    One that `follows` has the version that the worktree holds as its base; another keeps its own.
+    """
     built = space / WORKSHOP
-    if not first:
-        versions.build_base(space, built / "base")
+    with _named(version):
+        if follows:
+            versions.build_base(space, built / "base")
+        check_out(space, version)
+        if overrides:
+            repository.assign(space / "params.yaml", overrides)
+        given = params.load(space / "params.yaml")
+        if follows:
+            if given.version.base == COMPACTED:
+                merge_base(built / "base")
+            versions.place_base(space, built / "base", built / "old-base")
+            shutil.rmtree(built)
+        dvc(space, "checkout", "--force", "--allow-missing")
+
+
+def check_out(space: Path, version: Released) -> None:
+    """Let git turn the worktree into a version, with today's pipeline."""
     git(space, "read-tree", "-u", "--reset", version.commit)
     git(space, "checkout", "HEAD", "--", *_pipeline(space))
     git(space, "clean", "-dfq", "--exclude", WORKSHOP)
     versions.complete(space)
-    if overrides:
-        repository.assign(space / "params.yaml", overrides)
-    given = params.load(space / "params.yaml")
-    if not first:
-        if given.version.base == COMPACTED:
-            merge_base(built / "base")
-        versions.place_base(space, built / "base", built / "old-base")
-        shutil.rmtree(built)
-    dvc(space, "checkout", "--force", "--allow-missing")
+
+
+def build(space: Path, version: Released) -> dict[str, Any]:
+    """Run what is to be run of the version that the worktree was set up for; return {ran, kept, dropped}."""
+    with _named(version):
+        said = dvc(space, "repro")
+    metrics = space / "metrics" / "dedup.json"
+    counts = store.read_json(metrics) if metrics.is_file() else {}
+    return {"ran": RAN.findall(said), "kept": counts.get("kept"), "dropped": counts.get("dropped")}
+
+
+@contextlib.contextmanager
+def _named(version: Released) -> Iterator[None]:
+    """Say which version an error is of."""
+    try:
+        yield
+    except StateError as error:
+        raise StateError(f"{version.name} can't be replayed (does `dvc pull --all-tags` help?): {error}") from error
 
 
 def _pipeline(space: Path) -> list[str]:
@@ -170,11 +191,17 @@ def _pipeline(space: Path) -> list[str]:
     return [name for name in tracked if name]
 
 
-def _commit(root: Path, space: Path, version: Released, parent: str | None) -> str:
+def commit(root: Path, space: Path, version: Released, parent: str | None, message: str | None = None) -> str:
+    """Commit what the worktree holds, with the version's own message unless one is given; return the commit."""
     git(space, "add", "--all", ".")
     tree = git(space, "write-tree").strip()
-    message = git(root, "log", "-1", "--format=%B", version.commit).strip() or version.name
+    message = message or message_of(root, version.commit) or version.name
     return git(space, "commit-tree", tree, *(["-p", parent] if parent else []), "-m", message).strip()
+
+
+def message_of(root: Path, revision: str) -> str:
+    """Return what a commit says of itself."""
+    return git(root, "log", "-1", "--format=%B", revision).strip()
 
 
 def _parsed(given: Mapping[str, str]) -> dict[str, object]:

@@ -40,12 +40,12 @@ def dataset(asked: Path | None) -> Path:
     )
 
 
-def git(root: Path, *args: str) -> str:
-    """Run git in `root` without the user's hooks, and return what it prints.
+def git(root: Path, *args: str, given: str | None = None) -> str:
+    """Run git in `root` without the user's hooks, on what it is given to read, and return what it prints.
 
     Hooks are off since `dvc install` makes every checkout run `dvc checkout`. Raises StateError with git's last line.
     """
-    return _run(root, ["git", "-c", f"core.hooksPath={os.devnull}", *args])
+    return _run(root, ["git", "-c", f"core.hooksPath={os.devnull}", *args], given)
 
 
 def dvc(root: Path, *args: str) -> str:
@@ -144,11 +144,12 @@ _Representer.add_representer(
 )
 
 
-def _run(root: Path, command: list[str]) -> str:
+def _run(root: Path, command: list[str], given: str | None = None) -> str:
     done = subprocess.run(  # noqa: S603 - no shell; the arguments are ours, or git's and DVC's to judge
         command,
         cwd=root,
         env=_environment(),
+        input=given,
         capture_output=True,
         encoding="utf-8",
         errors="replace",

@@ -43,15 +43,23 @@ def write_tar(file: Path, place: Path, rows: Collection[int], source: params.Sou
                     left_out.append((start, at))
         except (tar.BadArchiveError, streams.DamagedError):
             left_out.append((at, streams.END))
-    with streams.opened(file, 0, source.max_unpacked_bytes) as archive, streams.packing(place) as out:
+    ends = not (left_out and left_out[-1][1] == streams.END)
+    without(file, place, left_out, source.max_unpacked_bytes, b"" if ends else END_OF_TAR)
+    return len(found)
+
+
+def without(file: Path, place: Path, left_out: Sequence[tuple[int, int]], limit: int, end: bytes = b"") -> None:
+    """Write what a file holds, packed as it is, less some ranges of its bytes, ascending; `end` is put at its end.
+
+    Offsets are those of what is unpacked, of which there are at most `limit` bytes. Raises OSError.
+    """
+    with streams.opened(file, 0, limit) as source, streams.packing(place) as out:
         for start, stop in _between(left_out):
-            archive.seek(start)
-            while start < stop and (piece := archive.read(min(PIECE, stop - start))):
+            source.seek(start)
+            while start < stop and (piece := source.read(min(PIECE, stop - start))):
                 out.write(piece)
                 start += len(piece)  # noqa: PLW2901 - where it goes on
-        if left_out and left_out[-1][1] == streams.END:
-            out.write(END_OF_TAR)
-    return len(found)
+        out.write(end)
 
 
 def complete_dataset(root: Path, target: Path, splits: Sequence[saved.Saved], kept: Mapping[str, str]) -> None:
@@ -82,7 +90,7 @@ def _write_empty(file: Path, place: Path) -> bool:
         return False
 
 
-def _between(ranges: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _between(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield what lies between ascending ranges, from 0 to the end."""
     at = 0
     for start, stop in ranges:

@@ -67,8 +67,10 @@ def sound(batch: pa.RecordBatch) -> pa.RecordBatch:
 
     A string may still be no UTF-8. Raises ArrowException.
     """
-    for column in batch.columns:
+    for field, column in zip(batch.schema, batch.columns, strict=True):
         column.view(_of_bytes(column.type)).validate(full=True)
+        if column.null_count and not field.nullable:
+            raise pa.ArrowInvalid(f"column {field.name!r} has nulls, which its schema rules out")
     return batch
 
 
@@ -125,6 +127,22 @@ def kept(path: Path, rows: Rows) -> Iterator[pa.RecordBatch]:
             yield values.taken(sound(held.batch), rows[first:last] - held.row)
         if last == len(rows):
             return
+
+
+def compacted(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches of a file whose dictionaries hold no value that no row has.
+
+    An IPC file has one dictionary for all its batches, so that all of them are held; a stream has one for each.
+    """
+    kinds = columns(path).types
+    if not any(map(values.is_coded, kinds)):
+        yield from batches
+    elif is_file(path):
+        held = list(batches)
+        yield from values.compacted(pa.Table.from_batches(held)).to_batches() if held else ()
+    else:
+        for batch in batches:
+            yield from values.compacted(pa.Table.from_batches([batch])).to_batches()
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import dataclasses
 import functools
 import itertools
 import operator
@@ -18,7 +20,7 @@ from dedupver.records.tables import BLOBS, Table
 from dedupver.schema import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dedupver import params
@@ -61,7 +63,7 @@ def remaining(root: Path, source: params.Source, unchanged: Pieces) -> tuple[lis
         kept |= {path: stay} if stay else {}
     taken = {path for each in datasets.values() for path in saved.beside(root, each)}
     paths = [path for path in paths if path not in taken]
-    bound = _bound(root, tasks, source) if any(kind in BLOBS for kind in kinds.values()) else set()
+    bound = named(root, tasks, source) if any(kind in BLOBS for kind in kinds.values()) else set()
     tasks += _file_tasks(root, _samples(paths, bound, source))
     return sorted(tasks, key=lambda task: (task.paths[0], task.start)), kept
 
@@ -184,11 +186,32 @@ _CUT: Final[dict[str, Callable[[Table, Piece | None], Iterator[Task]]]] = {
 }
 
 
-def _bound(root: Path, tasks: Iterable[Task], source: params.Source) -> set[str]:
+def holding(tasks: Iterable[Task], wanted: Collection[tuple[str, int]]) -> Iterator[Task]:
+    """Yield what of a plan is to be read for the records at some places (path, row).
+
+    That is some files, and the chunks of tables that hold a row.
+    """
+    rows: dict[str, list[int]] = {}
+    for path, row in wanted:
+        rows.setdefault(path, []).append(row)
+    tables: dict[str, list[Task]] = {}
+    for task in tasks:
+        if task.format == "file":
+            samples = tuple(sample for sample in task.samples if sample.path in rows)
+            if samples:
+                yield dataclasses.replace(task, samples=samples, paths=tuple(sample.path for sample in samples))
+        elif task.paths[0] in rows:
+            tables.setdefault(task.paths[0], []).append(task)
+    for path, chunks in tables.items():
+        firsts = [task.first_row for task in chunks]
+        yield from (chunks[at] for at in sorted({max(bisect.bisect(firsts, row) - 1, 0) for row in rows[path]}))
+
+
+def named(root: Path, tasks: Iterable[Task], source: params.Source) -> set[str]:
     """Return the files that rows name: they are parts of those records and none of their own."""
     found: set[str] = set()
     for task in tasks:
-        if not task.code and task.format != "tar":
+        if not task.code and task.format not in {"tar", "file"}:
             table = Table(root, task.paths[0], source)
             with contextlib.suppress(*parquet.DAMAGED):  # `read` says so
                 rows = (row for row in formats.naming(table, task) if isinstance(row, dict))

@@ -159,6 +159,10 @@ class Folders:
         """Return the sample that is called after a file; the file alone where none is."""
         return self._listed(posixpath.dirname(path)).get(path) or self._scheme.alone(path)
 
+    def beside(self, path: str) -> list[Sample]:
+        """Return the samples of the folder that a file is in."""
+        return list(self._listed(posixpath.dirname(path)).values())
+
     def _list(self, folder: str) -> dict[str, Sample]:
         try:
             with os.scandir(self.root / folder) as entries:

@@ -113,6 +113,35 @@ def taken(batch: pa.RecordBatch, rows: Rows) -> pa.RecordBatch:
     return batch.cast(plain).take(pa.array(rows)).cast(batch.schema)
 
 
+def compacted(table: pa.Table) -> pa.Table:
+    """Return a table whose columns of dictionaries hold those values alone that rows have; one within a type stays."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) and table.num_rows:
+            table = table.set_column(at, field, _used(table.column(at).unify_dictionaries()))
+    return table
+
+
+def _used(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    codes = pa.chunked_array([chunk.indices for chunk in column.chunks], kind.index_type)
+    used = pc.unique(codes).drop_null().sort()
+    values = column.chunk(0).dictionary.take(used)
+    places = pc.index_in(codes, used).cast(kind.index_type)
+    chunks = [pa.DictionaryArray.from_arrays(chunk, values, ordered=kind.ordered) for chunk in places.chunks]
+    return pa.chunked_array(chunks, kind)
+
+
+def is_coded(kind: pa.DataType) -> bool:
+    """Return whether values are of a dictionary."""
+    return bool(pa.types.is_dictionary(kind))
+
+
+def holds_coded(kind: pa.DataType) -> bool:
+    """Return whether values of a type hold others that are of a dictionary."""
+    within = (kind.field(at).type for at in range(kind.num_fields))
+    return any(is_coded(each) or holds_coded(each) for each in within)
+
+
 def unwrapped(array: pa.Array) -> pa.Array:
     """Return the values themselves of an extension type or a dictionary."""
     if isinstance(array, pa.ExtensionArray):
