@@ -49,6 +49,9 @@ ANEW: Final = frozenset({HEADER, READ, REVIEWS})
 RUN: Final = ("version", "parent", "mode", "digests", "params", "tools")
 """What of the header names the run: all that it was given, and nothing that came of it."""
 
+VALIDATION: Final = "validation.json"
+"""What the rules of `validate` said, after its version's name."""
+
 LEAKS: Final = "leaks.json"
 """The leak certificate, after its version's name."""
 

@@ -400,7 +400,7 @@ def _tell_validation(project: Project, live: pa.Table, out: Path) -> None:
         found = store.Sealed(project.build / "validate")
         failed = store.read_table(found.file("failed.parquet"), FAILURE)
         told = validation.told(store.read_json(found.file("counts.json")), failed, live, rules)
-        store.write_json(out / f"{project.params.version.name}.validation.json", {"format": FORMAT, **told})
+        store.write_json(out / f"{project.params.version.name}.{manifest.VALIDATION}", {"format": FORMAT, **told})
 
 
 def _header(project: Project, decisions: pa.Table) -> dict[str, Any]:

@@ -169,3 +169,22 @@ def test_the_page_shows_what_was_validated(tmp_path: Path) -> None:
 def test_a_page_without_rules_is_silent_of_them(built: Path) -> None:
     """No empty section."""
     assert "validated" not in (built / "DATASET.md").read_text()
+
+
+def test_the_page_tells_of_leaks_and_splits(tmp_path: Path) -> None:
+    """What of train resembled test data, and how records were divided; nothing where there is nothing to tell."""
+    texts = [f"{OTHER.format(n)} {' '.join(f'word{n}{k}' for k in range(20))}" for n in range(10)]
+    rows = [{"id": f"r{n}", "text": text, "split": "test" if n < 3 else "train"} for n, text in enumerate(texts)]
+    rows.append({"id": "leak", "text": f"{texts[0]} indeed", "split": "train"})
+    ratios = {"train": 0.8, "test": 0.2}
+    root = projects.build(projects.create(tmp_path, rows, split={"ratios": ratios, "given": "ignore"}))
+    text = (root / "DATASET.md").read_text()
+    assert "| removed | train | test | minhash | 1 |" in text
+    assert "1 leaking records went, 0 remain." in text
+    assert "| train | 0.8 | 8 | +0.00% |" in text
+    assert "## What leaked" not in page_of(projects.create(tmp_path / "alone", rows[3:4]))
+
+
+def page_of(root: Path) -> str:
+    """Build a project and return its page."""
+    return (projects.build(root) / "DATASET.md").read_text()

@@ -13,11 +13,12 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from dedupver import store
-from dedupver.manifest import outcomes
+from dedupver.manifest import LEAKS, VALIDATION, outcomes
 from dedupver.records import arrow, streams
 from dedupver.records.paths import walk
 from dedupver.records.samples import TABLES, kind_of
 from dedupver.schema import SIZES
+from dedupver.split.assigned import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,6 +81,8 @@ class Facts:
     attributes: Mapping[str, list[Share]]  # split, label, source: the most frequent first
     forms: tuple[Form, ...]
     validation: Mapping[str, Any]  # by rule, see docs/format.md; empty where nothing was asked
+    leaks: Mapping[str, Any]  # the certificate (leakage.certify)
+    splits: Mapping[str, Any]  # what the split stage assigned (split.told)
 
     @classmethod
     def of(cls, project: Project, log: Log) -> Self:
@@ -98,14 +101,16 @@ class Facts:
             _parts(kept),
             {name: _shares(live, kept, name) for name in ("split", "label", "source")},
             tuple(_forms(project.clean, project.params.source, kept)),
-            _validation(log),
+            _stated(log, VALIDATION).get("rules", {}),
+            _stated(log, LEAKS),
+            store.read_json(store.Sealed(project.splits).file(HEADER))["told"],
         )
 
 
-def _validation(log: Log) -> dict[str, Any]:
-    name = f"{log.header['version']}.validation.json"
-    there = log.sealed is not None and name in log.sealed.sha256
-    return dict(store.read_json(log.sealed.file(name))["rules"]) if there and log.sealed else {}
+def _stated(log: Log, what: str) -> dict[str, Any]:
+    """Return what a file of the version beside its decisions says; nothing where there is none."""
+    name = f"{log.header['version']}.{what}"
+    return dict(store.read_json(log.sealed.file(name))) if log.sealed and name in log.sealed.sha256 else {}
 
 
 def _parts(kept: pa.Table) -> dict[str, int]:

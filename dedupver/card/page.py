@@ -87,6 +87,8 @@ def _body(facts: Facts) -> Iterator[str]:
     yield from _versions(facts)
     yield from _how(facts)
     yield from _validated(facts.validation)
+    yield from _leaks(facts.leaks)
+    yield from _splits(facts.splits)
     yield from _section("Parts of the kept records", ("part", "records"), facts.parts.items())
     for name, shares in facts.attributes.items():
         yield from _attribute(name, shares)
@@ -148,6 +150,30 @@ def _validated(rules: Mapping[str, Any]) -> Iterator[str]:
         ]
         head = ("rule", "about", "asks", "who fails", "of records", "fail", "fail and are kept")
         yield from _section("What was validated", head, rows)
+
+
+def _leaks(certificate: Mapping[str, Any]) -> Iterator[str]:
+    """Say what resembled test data or a benchmark, where there was anything to resemble."""
+    if sum(side["records"] > 0 for side in certificate.get("sides", [])) < 2:
+        return
+    rows = [
+        (case, one["split"] or "no split", one["protected"], one["method"], f"{one['records']:,}")
+        for case in ("removed", "remaining")
+        for one in certificate[case]["by"]
+    ]
+    yield from _section("What leaked", ("", "records of", "leaked from", "found by", "records"), rows)
+    removed, remaining = (certificate[case]["records"] for case in ("removed", "remaining"))
+    yield f"\n{removed:,} leaking records went, {remaining:,} remain. The certificate is in `manifest/`."
+
+
+def _splits(told: Mapping[str, Any]) -> Iterator[str]:
+    if told["ratios"]:
+        rows = [
+            (name, f"{ratio:g}", f"{told['sizes'].get(name, 0):,}", f"{told['deviation'][name]:+.2%}")
+            for name, ratio in told["ratios"].items()
+        ]
+        yield from _section("Splits", ("split", "asked for", "records", "off by"), rows)
+        yield "\nWho is in which is in `splits/`; nothing alike is in two."
 
 
 def _failing(rule: Mapping[str, Any]) -> tuple[int, int, int]:
