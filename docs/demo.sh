@@ -40,4 +40,5 @@ say dedupver next v2
 release v2
 say dedupver diff v1 v2
 say dedupver check
-printf '\nThe project is in %s: manifest/ says who stayed and who went and why, clean/ is the dataset.\n' "$target"
+say dedupver check --history
+printf '\nThe project is in %s: manifest/ says who stayed and who went and why, clean/ is the dataset, DATASET.md a page about it.\n' "$target"
