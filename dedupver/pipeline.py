@@ -15,12 +15,10 @@ Each stage is a function of files and params; `stages/*.py`, which dvc.yaml runs
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 import sys
 import time
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,7 +34,6 @@ from dedupver.resolve.shared import shared
 from dedupver.schema import (
     CAPTIONED,
     DECISION,
-    EVIDENCE,
     FAILURE,
     FORMAT,
     LEAK,
@@ -54,19 +51,17 @@ from dedupver.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from dedupver import params
-    from dedupver.fingerprint.batch import Chunk
     from dedupver.gates import Judged
-    from dedupver.records import Task
 
 # ruff: noqa: PLC0415 - a stage imports what it runs itself: a process runs one stage, and starts in half the time
 
 
 def fingerprint(project: Project) -> dict[str, Any]:
     """Read what is new in the source, and fingerprint the contents that the base does not know."""
-    from dedupver import engine
+    from dedupver import chunks, engine
     from dedupver.fingerprint import batch, merge
     from dedupver.reading import Reading
 
@@ -74,28 +69,22 @@ def fingerprint(project: Project) -> dict[str, Any]:
     base = project.base_index(project.printed_with())
     reading = Reading.of(project.batches(), given.source, project.read_before())
     with store.building(project.build / "fingerprint") as out, reading.written(out) as write:
-        plan = {
-            version: _chunks(project, base, reading.batches[version], tasks, out / "parts" / version)
-            for version, tasks in reading.tasks.items()
-        }
-        plan[given.version.name] += _benchmarks(project, base, out / "parts" / ".references")
-        plan = _dimensioned(plan, base)
-        chunks = [chunk for each in plan.values() for chunk in each]
-        batch.require(chunks)
-        sizes = _sizes(chunks)
-        workers = given.engine.workers or (1 if sum(sizes) < SMALL else 0)
+        plan = chunks.planned(project, base, reading, out / "parts")
+        work = [chunk for each in plan.values() for chunk in each]
+        batch.require(work)
+        sizes = chunks.sizes(work)
         engine.map(
             batch.fingerprint,
-            chunks,
-            asked=workers,
+            work,
+            asked=given.engine.workers or (1 if sum(sizes) < SMALL else 0),
             label="fingerprint",
-            name=_chunk_name,
+            name=chunks.name,
             sizes=sizes,
             counting="records",
         )
         counts = merge.merge({version: [chunk.out for chunk in each] for version, each in plan.items()}, out)
         store.write_json(out / UNREAD, reading.unread())
-        write([chunk.task for chunk in chunks if not chunk.beside and (chunk.out / batch.OUTSIDE).exists()])
+        write([chunk.task for chunk in work if not chunk.beside and (chunk.out / batch.OUTSIDE).exists()])
         shutil.rmtree(out / "parts", ignore_errors=True)
     return counts | {"unchanged_pieces": sum(map(len, reading.unchanged.values()))}
 
@@ -472,66 +461,6 @@ class _alone:  # noqa: N801 - reads as a statement: with _alone(root)
 
     def __exit__(self, *_: object) -> None:
         self.path.unlink(missing_ok=True)
-
-
-def _sizes(chunks: Sequence[Chunk]) -> list[int]:
-    """Return about how many bytes each chunk has: of a file that is cut, each has an equal share."""
-    places = [[chunk.root / path for path in chunk.task.paths] for chunk in chunks]
-    shares = Counter(path for each in places for path in each)
-    return [sum(path.lstat().st_size // shares[path] for path in each) for each in places]
-
-
-def _chunks(project: Project, base: Index, root: Path, tasks: Sequence[Task], out: Path) -> list[Chunk]:
-    """Return what one worker does at a time of a batch of the source."""
-    from dedupver.fingerprint.batch import Chunk
-    from dedupver.fingerprint.encoders.probe import ANSWERS
-
-    given = project.params
-    known = tuple(segment.file("contents.parquet") for segment in base.segments)
-    answers = tuple(segment.file(path.name) for segment in base.segments for path in sorted(segment.path.glob(ANSWERS)))
-    return [
-        Chunk(root, task, given.source, given.fingerprint, known, out / f"{number:06}", answers)
-        for number, task in enumerate(tasks)
-    ]
-
-
-def _benchmarks(project: Project, base: Index, out: Path) -> list[Chunk]:
-    """Return what one worker does at a time of the references beside the source.
-
-    Raises SourceError where they are not there, StateError where DVC would not see that they change.
-    """
-    from dedupver.records import references
-
-    beside = project.params.source.reference.path
-    if not beside:
-        return []
-    project.require_dep("fingerprint", beside)
-    source = project.params.source.beside()
-    chunks = _chunks(project, base, project.root / beside, references(project.root / beside, source), out)
-    return [dataclasses.replace(chunk, source=source, beside=beside) for chunk in chunks]
-
-
-def _dimensioned(plan: dict[str, list[Chunk]], base: Index) -> dict[str, list[Chunk]]:
-    """Settle how many numbers vectors have, where params do not: as many as the base's, or as the first."""
-    from dedupver import records
-
-    chunks = [chunk for each in plan.values() for chunk in each]
-    if not chunks or chunks[0].settings.vector.dim or not chunks[0].source.parts_of("vector"):
-        return plan
-    known = [segment.every(EVIDENCE["vector"]).shape[1] for segment in base.segments if segment.size("vector")]
-    first = (records.dimension(chunk.root, chunk.task, chunk.source) for chunk in chunks)
-    dim = known[-1] if known else next(filter(None, first), None)
-    settings = chunks[0].settings.model_copy(
-        update={"vector": chunks[0].settings.vector.model_copy(update={"dim": dim})}
-    )
-    return {
-        version: [dataclasses.replace(chunk, settings=settings) for chunk in each] for version, each in plan.items()
-    }
-
-
-def _chunk_name(chunk: Chunk) -> str:
-    paths = chunk.task.paths
-    return f"{paths[0]} and {len(paths) - 1} more files" if len(paths) > 1 else paths[0]
 
 
 def _remove(path: Path) -> None:
