@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dedupver.params import Columns, Source
 from dedupver.records import columns, objects, plan, read
-from dedupver.schema import PARTS, SourceError, raw_schema
+from dedupver.schema import SourceError, raw_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dedupver.records.cells import Cells
     from dedupver.records.tables import Table
 
-RAW = raw_schema(PARTS)
+RAW = raw_schema(Source().parts)
 RECORDS = columns.records
 VALUE = st.none() | st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
 TABLE = st.lists(st.fixed_dictionaries({"a": VALUE, "b": VALUE, "text": VALUE}), min_size=1, max_size=6)

@@ -251,7 +251,7 @@ def test_a_sample_is_published_and_checked_whole(tmp_path: Path) -> None:
         ("c", "ganz etwas anderes"),
     ):
         files |= {f"{name}.png": first, f"{name}.mask.png": second, f"{name}.de.txt": german, f"{name}.xml": name}
-        files[f"{name}.json"] = json.dumps({"split": "test" if name == "b" else "train"})
+        files[f"{name}.json"] = json.dumps({"split": "train" if name == "a" else "test"})
     given = {"source__parts": PARTS, "source__members": MEMBERS, "source__columns": {"id": None}}
     root = projects.build(projects.create(tmp_path / "project", files, **given))
     assert projects.kept(root) == {"b.png", "c.png"}  # test before train, and c has another German text

@@ -373,5 +373,5 @@ def test_three_versions_under_dvc(
     assert {each["path"] for each in told["modified"]} <= {"splits/", "splits/splits.json", "splits/files.json"}
     assert [each["ran"] for each in replay.replay(repository, "again")] == [[], [], []]
     output = dvc(repository, "exp", "run", "-S", "split.seed=3")
-    assert replay.RAN.findall(output) == ["split"]
+    assert replay.RAN.findall(output) == ["split", "card"]
     assert assignments(repository).items() >= seen[1].items()

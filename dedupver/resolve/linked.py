@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +106,9 @@ class Components:
 
 def components(left: Rows, right: Rows, count: int) -> Rows:
     """Return the component of each of `count` vertices, given pairs of them: the least vertex that it holds."""
+    from scipy.sparse import coo_array  # noqa: PLC0415 - takes a second, and only splits ask
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
     label = connected_components(graph, directed=False)[1].astype(np.int64)
     least = np.full(label.max(initial=-1) + 1, count, np.int64)
