@@ -169,7 +169,10 @@ def _chained(commit: _Commit, log: Log, before: tuple[Link, Log] | None) -> Iter
     link, earlier = before
     if (parent["version"], parent["manifest"]) != (link.version, link.manifest):
         said = f"its parent is {parent['version']} ({parent['manifest'][:12]}…)"
-        yield commit.finding("parent", f"{said}, before it is {link.version} ({str(link.manifest)[:12]}…)", REPLAY)
+        erased = ", which an erasure without --history left as it was" if commit.text("erasures") else ""
+        yield commit.finding(
+            "parent", f"{said}, before it is {link.version} ({str(link.manifest)[:12]}…){erased}", REPLAY
+        )
     old, new = (each.sealed.sha256 if each.sealed else {} for each in (earlier, log))
     changed = [name for name, digest in old.items() if name not in ANEW and new.get(name) != digest]
     for name in changed:

@@ -100,6 +100,12 @@ def test_a_version_that_was_built_again_breaks_what_stands_on_it(three: Path) ->
     git(three, "tag", "--force", "v3")
     assert ("parent", "v3") in _found(three)
     assert {subject for _, subject in _found(three)} == {"v3"}
+    assert "an erasure" not in lineage.verify(three)[1][0].message
+    (three / "erasures").mkdir()
+    (three / "erasures/2026-01-04-1.json").write_text("{}")
+    git(three, "add", "erasures")
+    _amend(three, "v3")
+    assert "which an erasure without --history left" in lineage.verify(three)[1][0].message
 
 
 def test_data_in_no_cache_is_told_with_the_command_that_fetches_it(three: Path) -> None:
