@@ -385,7 +385,9 @@ def leaks(
     from dedupver import leakage, terminal  # noqa: PLC0415
     from dedupver.revision import at_revision  # noqa: PLC0415
 
-    with at_revision(_root(context), revision) as log:
+    root = _root(context)
+    _speak_of(root, revision)
+    with at_revision(root, revision) as log:
         found = leakage.certificate(log)
     _answer(found, terminal.leaks(found), as_json=as_json)
     if found["remaining"]["records"]:

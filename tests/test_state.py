@@ -26,7 +26,8 @@ BREAD = "bread is made of flour and water and some salt, and left to rise in a w
 FIRST = [{"id": "a", "text": BREAD}, {"id": "b", "text": f"{BREAD} again"}, {"id": "c", "text": "a text of its own"}]
 SECOND = [*FIRST, {"id": "d", "text": f"{BREAD} again and again"}]
 
-READS = (["show"], ["explain", "a"], ["diff", "workspace", "workspace"], ["shared"], ["audit"])
+READS = (["show"], ["explain", "a"], ["diff", "workspace", "workspace"], ["shared"], ["audit"], ["leaks"], ["splits"])
+CHANGES = (["undo", "a"], ["review", "export"], ["review", "estimate"], ["erase", "a"], ["next", "v3"])
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,8 @@ def test_what_is_partly_built_is_refused_by_all_that_read_it(case: str, copy: Pa
         assert words in str(result.exception)
     with pytest.raises(StateError):
         state.require_built(copy)
-    assert isinstance(ask(copy, "undo", "a").exception, StateError)
+    for command in CHANGES:
+        assert isinstance(ask(copy, *command).exception, StateError), command
 
 
 def test_a_finished_version_is_no_state_to_speak_of(copy: Path) -> None:
