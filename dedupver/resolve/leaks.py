@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 LEAKS_FROM: Final = "leaks_from"
 """Why a record goes for one of a side before its own."""
 
+SAID: Final = "leakage: "
+"""How the text of a rule about leaks begins."""
+
 LEAKS_INTO: Final = "leaks_into"
 """Why a protected record goes all the same: what it matches was published, and stays."""
 
@@ -71,16 +74,14 @@ def of_params(settings: params.Dedup, names: Mapping[str, str], parts_met: set[t
     for part, (name, modality) in enumerate(names.items()):
         if name in given.parts:
             found.append(
-                Rule(
-                    f"leakage: {{{name}: similar}}", (Term(part, given.at_least(modality, settings)),), same_parts=False
-                )
+                Rule(f"{SAID}{{{name}: similar}}", (Term(part, given.at_least(modality, settings)),), same_parts=False)
             )
     if given.thresholds:
         thresholds = settings.thresholds.model_copy(update=given.stricter)
         similar = tuple(dict.fromkeys([*settings.similar, *given.thresholds]))
         stricter = settings.model_copy(update={"thresholds": thresholds, "similar": similar})
         again = (rule for rule in rules.parse(stricter, names, parts_met) if not rule.across)
-        found += [dataclasses.replace(rule, text=f"leakage: {rule.text}") for rule in again]
+        found += [dataclasses.replace(rule, text=f"{SAID}{rule.text}") for rule in again]
     return [dataclasses.replace(rule, leak=True) for rule in found]
 
 

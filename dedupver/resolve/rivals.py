@@ -184,7 +184,8 @@ class _Asked:
 
     def _setting(self, rule: Rule, term: Term, kind: str) -> str:
         """Return what a threshold is called in params."""
-        given = next((each for each in self.settings.rules if rules.text_of(each) == rule.text), {})
+        text = rule.text.removeprefix(leaks.SAID)
+        given = next((each for each in self.settings.rules if rules.text_of(each) == text), {})
         name, measure = self.names[term.part], SCORED[kind].measure
         first = next(each for each, what in SCORED.items() if what.modality == SCORED[kind].modality)
         asked = [f"{name}.{measure}", *([name] if kind == first else []), *(["joint"] if kind == "joint" else [])]
@@ -193,7 +194,7 @@ class _Asked:
         if kind == NGRAM.measure:
             return "dedup.leakage.ngrams"
         section = "leakage.thresholds" if rule.leak and kind in self.settings.leakage.stricter else "thresholds"
-        return f"{own} of the rule {rule.text}" if own else f"dedup.{section}.{kind}"
+        return f"{own} of the rule {text}" if own else f"dedup.{section}.{kind}"
 
     def _near(self, asked: list[list[_Pair]]) -> Bounds | None:
         options = []
