@@ -84,8 +84,8 @@ def rivals(case: Case, settings: params.Dedup, row: int, also: Collection[int] =
     turn[in_order(case, settings, contents, parts)] = everyone
     conjunctions = [*rules.parse(settings, names, nodes.part_sets()), *rules.exact(nodes.part_sets())]
     sides = leaks.sides(case.records, settings)
-    if leaks.several(sides):
-        conjunctions += leaks.rules_beside(conjunctions, settings, names, nodes.part_sets())
+    if settings.leakage.action == "remove":  # also those that say no more than another rule does now
+        conjunctions += leaks.of_params(settings, names, nodes.part_sets())
     nothing = (np.empty(0, np.uint64), 0)
     evidence, _, _ = evidence_among(case, names, contents, nodes, conjunctions, nothing, dict.fromkeys(SCORED, 0.0))
     others = np.delete(everyone, row)
