@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 settings.register_profile("busy machine", deadline=None)  # what is compiled once, or a neighbour, is no failure
-settings.load_profile("busy machine")
+settings.register_profile("repeatable", deadline=None, derandomize=True)  # the same examples in each run
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "busy machine"))
 
 HERE = Path(__file__).parent
 STAGES = ("fingerprint", "match", "dedup", "manifest")
