@@ -5,7 +5,7 @@ It is made of the decisions and the index alone, so that `dedupver check` can ma
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +15,8 @@ import pyarrow.compute as pc
 
 from dedupver import report, store
 from dedupver.digests import first_of_each, of_parts
-from dedupver.index.joint import fit
 from dedupver.manifest import LEAKS
 from dedupver.resolve import Case, leaks, met, remaining
-from dedupver.resolve.evidence import across
 from dedupver.schema import DECISION, FORMAT, LEAK, StateError
 
 if TYPE_CHECKING:
@@ -105,20 +103,8 @@ def _remaining(
 ) -> tuple[pa.Table, int]:
     kept = live.filter(pc.equal(live["action"], "keep"))
     overlaps = leaks.overlaps(kept, names, index, settings)
-    asked = any("joint" in rule for rule in settings.rules)
-    everyone = np.ones(kept.num_rows, np.bool_)
-    case = Case(
-        parts=names,
-        records=kept,
-        rank=np.zeros(kept.num_rows, np.int64),
-        forced=everyone,
-        counted=everyone,
-        matches=chain(index.matches(), across(index.fits()) if asked else (), overlaps.to_batches()),
-        hot=index.hot(),
-        reviews=reviews,
-        scorer=index.scorer,
-        fit=partial(fit, index),
-    )
+    case = Case.unjudged(names, kept, index, reviews, settings)
+    case = replace(case, matches=chain(case.matches, overlaps.to_batches()))
     return remaining(case, settings)
 
 

@@ -20,7 +20,7 @@ from dedupver.revision import fetch
 from dedupver.schema import DedupverError, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 FETCH: Final = "dvc fetch --all-tags"
 RELEASE: Final = "git checkout {0} && dvc repro, and release it anew; or go back to a commit where it was whole"
@@ -101,12 +101,13 @@ def _verified(commit: _Commit, before: tuple[Link, Log] | None) -> tuple[Link, L
 
 def _link(commit: _Commit, log: Log | None) -> Link:
     header = log.header if log else {}
-    lock = _outs(commit.yaml("dvc.lock"))
+    stages = commit.yaml("dvc.lock").get("stages", {}).values()
+    read = {dep["path"]: dep.get("md5") for stage in stages for dep in stage.get("deps", [])}
     return Link(
         commit.released.name,
         commit.released.commit,
         (header.get("parent") or {}).get("version"),
-        lock.get(_source(commit)),
+        read.get(_source(commit)),
         _digest(header["params"]) if log else None,
         header["tools"]["dedupver"] if log else None,
         store.sha256_file(log.path / store.LISTING) if log else None,
@@ -115,16 +116,15 @@ def _link(commit: _Commit, log: Log | None) -> Link:
 
 def _locked(commit: _Commit) -> Iterator[Finding]:
     """Check that dvc.lock was written for the inputs beside it: a commit made before `dvc repro` was not."""
-    lock = commit.yaml("dvc.lock")
-    made = _outs(lock)
-    for stage, stated in lock.get("stages", {}).items():
+    there = repository.outputs(commit.root, commit.released.commit)
+    for stage, stated in commit.yaml("dvc.lock").get("stages", {}).items():
         for dep in stated.get("deps", []):
-            tracked = made.get(dep["path"]) if dep["path"] in _made(lock) else _tracked(commit, dep["path"])
+            tracked = there.get(dep["path"])
             if tracked and tracked != dep.get("md5"):
                 yield commit.finding("lock", f"the stage {stage} ran on another {dep['path']} than the commit has")
         for file, used in stated.get("params", {}).items():
             present = commit.yaml(file)
-            for key in [key for key, value in used.items() if _at(present, key) != value]:
+            for key in [key for key, value in used.items() if repository.value_at(present, key) != value]:
                 yield commit.finding("lock", f"the stage {stage} ran with another {key} than {file} has")
 
 
@@ -182,34 +182,6 @@ def _chained(commit: _Commit, log: Log, before: tuple[Link, Log] | None) -> Iter
 def _source(commit: _Commit) -> str:
     section = commit.yaml("params.yaml").get("source")
     return str((section if isinstance(section, dict) else {}).get("path", "data/raw"))
-
-
-def _outs(lock: Mapping[str, Any]) -> dict[str, str]:
-    """Return path → digest of all that a lock file names; of what several stages name the last."""
-    stages = lock.get("stages", {}).values()
-    return {
-        each["path"]: each["md5"]
-        for kind in ("deps", "outs")
-        for stage in stages
-        for each in stage.get(kind, [])
-        if "md5" in each
-    }
-
-
-def _made(lock: Mapping[str, Any]) -> set[str]:
-    return {out["path"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", [])}
-
-
-def _tracked(commit: _Commit, path: str) -> str | None:
-    """Return the digest that `PATH.dvc` states of a path, None where no such file does."""
-    outs = commit.yaml(f"{path}.dvc").get("outs", [])
-    return next((out.get("md5") for out in outs if out.get("path") == Path(path).name), None)
-
-
-def _at(document: object, key: str) -> object:
-    for step in key.split("."):
-        document = document.get(step) if isinstance(document, dict) else None
-    return document
 
 
 def _digest(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,27 @@ def text_at(root: Path, commit: str, path: str) -> str | None:
         return git(root, "show", f"{commit}:./{path}")
     except StateError:
         return None
+
+
+def outputs(root: Path, commit: str) -> dict[str, str]:
+    """Return the path → digest of all that DVC tracks in a commit, relative to the project."""
+    found: dict[str, str] = {}
+    for name in git(root, "ls-tree", "-r", "-z", "--name-only", commit).split("\0"):
+        if name.endswith(".dvc"):
+            stated = plain_yaml(text_at(root, commit, name) or "", name)
+            for out in stated.get("outs", ()):
+                found[posixpath.join(posixpath.dirname(name), out["path"])] = out.get("md5")
+    lock = plain_yaml(text_at(root, commit, "dvc.lock") or "{}", "dvc.lock")
+    for stage in lock.get("stages", {}).values():
+        found |= {out["path"]: out.get("md5") for out in stage.get("outs", ())}
+    return {path: digest for path, digest in found.items() if digest}
+
+
+def value_at(document: object, key: str) -> object:
+    """Return what a dotted key leads to in plain YAML; None where it leads nowhere."""
+    for step in key.split("."):
+        document = document.get(step) if isinstance(document, dict) else None
+    return document
 
 
 def quoted(text: str) -> DoubleQuotedScalarString:

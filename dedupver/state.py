@@ -188,7 +188,9 @@ def _way(root: Path) -> str:
     locked = stages.get("manifest", {}).get("params", {}).get(given.name, {})
     now = repository.plain_yaml(given.read_text(encoding="utf-8"), given.name) or {}
     deps = [dep for stage in stages.values() for dep in stage.get("deps", [])]
-    same = all(_at(now, key) == value for key, value in locked.items()) and not any(_changed(root, dep) for dep in deps)
+    same = all(repository.value_at(now, key) == value for key, value in locked.items()) and not any(
+        _changed(root, dep) for dep in deps
+    )
     return FETCH if locked and same else REBUILD
 
 
@@ -202,10 +204,3 @@ def _changed(root: Path, dep: Mapping[str, Any]) -> bool:
         return False
     outs = (repository.plain_yaml(tracked.read_text(encoding="utf-8"), tracked.name) or {}).get("outs", [])
     return bool(outs) and dep.get("md5") != outs[0].get("md5")
-
-
-def _at(document: Mapping[str, Any], key: str) -> object:
-    here: object = document
-    for step in key.split("."):
-        here = here.get(step) if isinstance(here, dict) else None
-    return here

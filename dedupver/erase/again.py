@@ -226,7 +226,7 @@ def _compared(  # noqa: PLR0913, PLR0917 - a version as it was and as it is
     compared = same.decisions(old, now, ids, found.closed)
     free = same.free_of(old, now, compared, ids, append=append)
     was, becomes = (
-        objects.listing(cache, objects.outputs(root, commit)[same.CLEAN]) for commit in (version.commit, new)
+        objects.listing(cache, repository.outputs(root, commit)[same.CLEAN]) for commit in (version.commit, new)
     )
     same.published(compared, cache, was, becomes, free, given.source)
     before, after = (manifest.counts(table) for table in (old, now))

@@ -31,20 +31,6 @@ def cache_of(root: Path) -> Path:
     return Path(dvc(root, "cache", "dir").strip())
 
 
-def outputs(root: Path, commit: str) -> dict[str, str]:
-    """Return the path → digest of all that DVC tracks in a commit, relative to the project."""
-    found: dict[str, str] = {}
-    for name in git(root, "ls-tree", "-r", "-z", "--name-only", commit).split("\0"):
-        if name.endswith(".dvc"):
-            stated = repository.plain_yaml(repository.text_at(root, commit, name) or "", name)
-            for out in stated.get("outs", ()):
-                found[posixpath.join(posixpath.dirname(name), out["path"])] = out.get("md5")
-    lock = repository.plain_yaml(repository.text_at(root, commit, "dvc.lock") or "{}", "dvc.lock")
-    for stage in lock.get("stages", {}).values():
-        found |= {out["path"]: out.get("md5") for out in stage.get("outs", ())}
-    return {path: digest for path, digest in found.items() if digest}
-
-
 def listing(cache: Path, digest: str) -> dict[str, str]:
     """Return the path → digest of the files below an output; of a single file, its own under the empty path.
 
@@ -66,7 +52,7 @@ def place(cache: Path, digest: str) -> Path:
 
 def search_used(found: Search, root: Path, commit: str, cache: Path, seen: set[str]) -> None:
     """Look through the objects that a commit uses, under the names that they have there, each once."""
-    for path, digest in sorted(outputs(root, commit).items()):
+    for path, digest in sorted(repository.outputs(root, commit).items()):
         if not place(cache, digest).exists():  # what git tracks, such as metrics
             continue
         for below, each in listing(cache, digest).items():

@@ -133,7 +133,7 @@ def _lineages(root: Path, released: list[Released]) -> Iterator[tuple[Log, Index
 
 def _files(root: Path, cache: Path, commit: str) -> dict[str, str]:
     """Return the name → digest of the files of a commit's manifest: a version is known by its own."""
-    digest = objects.outputs(root, commit).get("manifest")
+    digest = repository.outputs(root, commit).get("manifest")
     return objects.listing(cache, digest) if digest else {}
 
 

@@ -8,6 +8,7 @@ beyond is dropped for the first that is kept with it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from dedupver.resolve.evidence import (
     Mask,
     Score,
     Scores,
+    across,
     by_kind,
     in_sorted,
     least,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     from dedupver import params
     from dedupver.fingerprint.ragged import Ragged
+    from dedupver.index.segment import Index
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,30 @@ class Case:
     fit: Callable[[Digests, Digests], Scores] = no_fit  # of images and captions, pair by pair
     sets: Callable[[str, Digests], Ragged] | None = None  # of a kind and of some contents, where they are at hand
     fresh: Mask | None = None  # who is new to this version, pairs of others were reported before; None: everyone
+
+    @classmethod
+    def unjudged(
+        cls,
+        parts: Mapping[str, str],
+        records: pa.Table,
+        index: Index,
+        reviews: Sequence[tuple[str, str, str]],
+        settings: params.Dedup,
+    ) -> Self:
+        """Return records that are compared, and of which nobody is judged, with all that the index knows of them."""
+        nobody = np.zeros(records.num_rows, np.bool_)
+        asked = any("joint" in rule for rule in settings.rules)
+        return cls(
+            parts=parts,
+            records=records,
+            rank=np.zeros(records.num_rows, np.int64),
+            forced=nobody,
+            counted=nobody,
+            matches=chain(index.matches(), across(index.fits()) if asked else ()),
+            hot=index.hot(),
+            reviews=reviews,
+            scorer=index.scorer,
+        )
 
 
 def resolve(case: Case, settings: params.Dedup) -> Verdicts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedupver.resolve import Case, links_of, met
-from dedupver.resolve.evidence import across
 from dedupver.split.attributes import attribute_of
 
 if TYPE_CHECKING:
@@ -63,20 +61,8 @@ def held(live: pa.Table, index: Index, reviews: Sequence[tuple[str, str, str]], 
     """
     names = met(given.source.parts, live["parts"])
     rules = (*given.dedup.rules, *given.split.rules(given.source.parts))
-    asked = any("joint" in rule for rule in rules)
-    none = np.zeros(live.num_rows, np.bool_)
-    case = Case(
-        parts=names,
-        records=live,
-        rank=np.zeros(live.num_rows, np.int64),
-        forced=none,
-        counted=none,
-        matches=itertools.chain(index.matches(), across(index.fits()) if asked else ()),
-        hot=index.hot(),
-        reviews=reviews,
-        scorer=index.scorer,
-    )
-    links = links_of(case, given.dedup.model_copy(update={"rules": rules}))
+    settings = given.dedup.model_copy(update={"rules": rules})
+    links = links_of(Case.unjudged(names, live, index, reviews, settings), settings)
     left, right = _decided(live, reviews)
     left, right = links.of_record[left], links.of_record[right]
     group, words = _groups(live, given.split.group)
